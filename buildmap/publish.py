@@ -1,0 +1,117 @@
+"""Outputs appear whole or not at all: written aside, synced, renamed; one run per output."""
+
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from buildmap.errors import LockedError, OutputError, StorageError
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
+
+
+@contextmanager
+def staged(output: Path, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
+    """Lend a private folder beside `output`; publish `folder / output.name` when the block ends well.
+
+    The folder is `.NAME.buildmap` next to the output, so the final rename never crosses a file
+    system. What a killed run left in it is dropped, or kept with `resume` for a verb that goes on
+    from there. An old output stays untouched until the new one is complete and on disk.
+
+    Raises:
+        OutputError: If the output exists and `overwrite` is False, or cannot be created there.
+        LockedError: If another run is writing the same output.
+        StorageError: If the disk is full or fails.
+    """
+    check_output(output, overwrite=overwrite)
+    folder = output.with_name(f".{output.name}.buildmap")
+    with _locked(output):
+        done = False
+        try:
+            if folder.exists() and not resume:
+                shutil.rmtree(folder)
+            folder.mkdir(exist_ok=True)
+            yield folder
+            _publish(folder / output.name, output)
+            done = True
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            free_mb = shutil.disk_usage(output.parent).free // 2**20
+            raise StorageError(
+                f"cannot write {output}: {error.strerror}",
+                hint=f"{free_mb} MB are free in {output.parent}",
+            ) from error
+        finally:
+            if done or not resume:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_output(output: Path, *, overwrite: bool) -> None:
+    """Refuse an output that cannot become a new file, before any work is done.
+
+    Raises:
+        OutputError: If it exists and `overwrite` is False, is no regular file, or its folder is missing
+            or read-only.
+    """
+    if not output.parent.is_dir():
+        raise OutputError(f"folder {output.parent} does not exist", hint=f"mkdir -p '{output.parent}'")
+    if output.exists() and not output.is_file():
+        raise OutputError(f"{output} is not a regular file")
+    if (output.exists() or output.is_symlink()) and not overwrite:
+        raise OutputError(f"{output} exists already", hint="pass --overwrite to replace it")
+    if not os.access(output.parent, os.W_OK):
+        raise OutputError(f"folder {output.parent} is not writable")
+
+
+def check_distinct(output: Path, *inputs: Path) -> None:
+    """Refuse to write over an input, also where a link hides it.
+
+    Raises:
+        OutputError: If `output` and an input are the same file.
+    """
+    for path in inputs:
+        if output.exists() and path.exists() and output.samefile(path):
+            raise OutputError(f"output {output} is the input {path}", hint="choose another output")
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    lock = FileLock(output.with_name(f".{output.name}.lock"), timeout=0)
+    holder = output.with_name(f".{output.name}.lock.holder")
+    try:
+        lock.acquire()
+    except Timeout as error:
+        who = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
+        raise LockedError(f"another run ({who}) holds {output}", hint="try again when it has ended") from error
+    except OSError as error:
+        raise OutputError(f"cannot create files in {output.parent}: {error.strerror}") from error
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        holder.write_text(f"pid {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        Path(lock.lock_file).unlink(missing_ok=True)  # filelock retries when it finds the file unlinked
+        lock.release()
+
+
+def _publish(whole: Path, output: Path) -> None:
+    """Sync a finished file and its folder, then rename it over the output."""
+    _sync(whole)
+    whole.replace(output)
+    _sync(output.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

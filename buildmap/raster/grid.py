@@ -1,0 +1,71 @@
+"""A grid: how many pixels, where they lie, and how large they are on the ground."""
+
+from dataclasses import dataclass, replace
+
+from affine import Affine
+from pyproj import Geod, Transformer
+from rasterio.crs import CRS
+
+from buildmap.raster.windows import Window
+
+_WGS84 = Geod(ellps="WGS84")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Shape, transform and CRS of a raster."""
+
+    width: int
+    """Columns."""
+    height: int
+    """Rows."""
+    transform: Affine
+    """Pixel corner (col, row) to coordinates (x, y); the identity where there is none."""
+    crs: CRS | None
+    """None where the raster does not say."""
+
+    @property
+    def window(self) -> Window:
+        """The whole raster as a window."""
+        return Window(col_off=0, row_off=0, width=self.width, height=self.height)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Smallest box around all pixels: left, bottom, right, top in CRS units, also where rotated."""
+        corners = [self.transform * (c, r) for c in (0, self.width) for r in (0, self.height)]
+        xs, ys = zip(*corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def pixel_size_m(self) -> tuple[float, float] | None:
+        """Measure one pixel at the centre along columns and rows, in metres on the ground (geodesic).
+
+        Returns:
+            (x, y) or None where the grid has no CRS or no transform.
+        """
+        if self.crs is None or self.transform.is_identity:
+            return None
+        to_geographic = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
+        col, row = self.width / 2, self.height / 2
+        ends = [(col, row), (col + 1, row), (col, row + 1)]
+        lon, lat = to_geographic.transform(*zip(*[self.transform * end for end in ends], strict=True))
+        _, _, across_m = _WGS84.inv(lon[0], lat[0], lon[1], lat[1])
+        _, _, down_m = _WGS84.inv(lon[0], lat[0], lon[2], lat[2])
+        return float(across_m), float(down_m)
+
+    def at_gsd(self, gsd_min_m: float, gsd_max_m: float) -> "Grid":
+        """Give the grid of the same ground whose square pixels lie in a range of GSD.
+
+        A grid already in the range, and square within 1 %, comes back as it is; one without a known
+        GSD too.
+        """
+        size = self.pixel_size_m()
+        if size is None:
+            return self
+        gsd_m = (size[0] * size[1]) ** 0.5
+        wanted_m = min(max(gsd_m, gsd_min_m), gsd_max_m)
+        if wanted_m == gsd_m and abs(size[0] / size[1] - 1) <= 0.01:
+            return self
+        width = max(round(self.width * size[0] / wanted_m), 1)
+        height = max(round(self.height * size[1] / wanted_m), 1)
+        transform = self.transform * Affine.scale(self.width / width, self.height / height)
+        return replace(self, width=width, height=height, transform=transform)

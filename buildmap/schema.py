@@ -1,0 +1,67 @@
+"""Strict reading of TOML and JSON tables into frozen dataclasses.
+
+The dataclasses are the schema: a section is a class, a key is a field. An unknown key, a
+missing key or a wrong type is an error that names the place and, where it can, the fix.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from buildmap.errors import MismatchError
+
+T = TypeVar("T")
+
+
+def did_you_mean(word: str, choices: list[str]) -> str | None:
+    """Suggest the nearest of `choices`, as a hint, or nothing."""
+    guess = difflib.get_close_matches(word, choices, n=1)
+    return f"did you mean '{guess[0]}'?" if guess else None
+
+
+def build(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
+    """Make a `cls` from a table; fields with a default may be absent.
+
+    Raises:
+        MismatchError: If a key is unknown, missing, of the wrong type or out of range.
+    """
+    declared = fields(cls)  # type: ignore[arg-type]
+    names = [field.name for field in declared]
+    for key in table:
+        if key not in names:
+            raise MismatchError(f"{where}: unknown key '{key}'", hint=did_you_mean(key, names))
+    required = [f.name for f in declared if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in required if name not in table]:
+        raise MismatchError(f"{where}: missing {', '.join(missing)}")
+    hints = get_type_hints(cls)
+    values = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in table.items()}
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise MismatchError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in {Union, UnionType}:
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(next(a for a in arguments if a is not type(None)), value, where)
+    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
+        return build(hint, value, where=where)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise MismatchError(
+            f"{where} is '{value}', not one of {', '.join(map(str, arguments))}",
+            hint=did_you_mean(str(value), [str(a) for a in arguments]),
+        )
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(arguments[0], item, where) for item in value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is hint:
+        return value
+    raise MismatchError(f"{where} is {value!r}, not {getattr(hint, '__name__', hint)}")

@@ -28,6 +28,8 @@ class Data:
     """Per band, subtracted after values are scaled to 0..1."""
     std: tuple[float, ...]
     """Per band, divided by."""
+    dtype: Literal["uint8", "uint16", "int16", "float32"] = "uint8"
+    """Type of the rasters the model learned from: integers are scaled by their full range."""
 
     def __post_init__(self) -> None:
         if not 0 < self.gsd_min_m <= self.gsd_max_m:
@@ -46,6 +48,8 @@ class Model:
     """Channels at the network's finest level, for networks of our own."""
     depth: int | None = None
     """Times the network halves the image, for networks of our own."""
+    stem_stride: int | None = None
+    """Input pixels per pixel of the finest level, for networks of our own; absent means 2."""
     encoder: str | None = None
     """A timm encoder, for networks on a library encoder."""
     encoder_weights: str | None = None
@@ -146,6 +150,10 @@ class Preset:
     predict: Predict
     sources: tuple[Source, ...] = ()
     """The training set, where the preset fixes it."""
+    license: str = "unknown"
+    """Licence of the weights it leads to, as an SPDX identifier or a sentence."""
+    training_data: str = ""
+    """What it learns from, with credits."""
 
 
 def load_preset(path: Path) -> Preset:

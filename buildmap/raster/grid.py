@@ -32,7 +32,7 @@ class Grid:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Smallest box around all pixels: left, bottom, right, top in CRS units, also where rotated."""
-        corners = [self.transform * (c, r) for c in (0, self.width) for r in (0, self.height)]
+        corners = [self.transform @ (c, r) for c in (0, self.width) for r in (0, self.height)]
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
@@ -47,7 +47,7 @@ class Grid:
         to_geographic = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
         col, row = self.width / 2, self.height / 2
         ends = [(col, row), (col + 1, row), (col, row + 1)]
-        lon, lat = to_geographic.transform(*zip(*[self.transform * end for end in ends], strict=True))
+        lon, lat = to_geographic.transform(*zip(*[self.transform @ end for end in ends], strict=True))
         _, _, across_m = _WGS84.inv(lon[0], lat[0], lon[1], lat[1])
         _, _, down_m = _WGS84.inv(lon[0], lat[0], lon[2], lat[2])
         return float(across_m), float(down_m)
@@ -67,5 +67,5 @@ class Grid:
             return self
         width = max(round(self.width * size[0] / wanted_m), 1)
         height = max(round(self.height * size[1] / wanted_m), 1)
-        transform = self.transform * Affine.scale(self.width / width, self.height / height)
+        transform = self.transform @ Affine.scale(self.width / width, self.height / height)
         return replace(self, width=width, height=height, transform=transform)

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as FloatWindow
 
@@ -56,7 +57,7 @@ class RasterReader:
         """
         self.path = path
         self._threads = threading.local()
-        self._opened: list[DatasetReader] = []
+        self._opened: list[tuple[threading.Thread, DatasetReader]] = []
         self._lock = threading.Lock()
         self._driver = _sniff(path)
         dataset = self._dataset()
@@ -72,6 +73,7 @@ class RasterReader:
             raise InputError(f"{path} has {dataset.count} bands, not band {absent[0]}")
         self.dtype = np.dtype(dataset.dtypes[self.bands[0] - 1])
         self.nodata = dataset.nodata
+        self.scale = float(dataset.scales[self.bands[0] - 1])
         self.all_valid = self.dtype.kind != "f" and all(
             dataset.mask_flag_enums[band - 1] == [MaskFlags.all_valid] for band in self.bands
         )
@@ -85,7 +87,7 @@ class RasterReader:
     def close(self) -> None:
         """Close the handles of all threads."""
         with self._lock:
-            for dataset in self._opened:
+            for _, dataset in self._opened:
                 dataset.close()
             self._opened.clear()
 
@@ -124,13 +126,23 @@ class RasterReader:
         dataset: DatasetReader | None = getattr(self._threads, "dataset", None)
         if dataset is None:
             try:
-                dataset = rasterio.open(self.path, driver=self._driver)
+                with self._lock, warnings.catch_warnings():
+                    warnings.simplefilter("ignore", NotGeoreferencedWarning)  # `Grid` tells it
+                    dataset = rasterio.open(self.path, driver=self._driver)
             except RasterioIOError as error:
                 raise InputError(f"{self.path} cannot be read as a raster: {error}") from error
             self._threads.dataset = dataset
             with self._lock:
-                self._opened.append(dataset)
+                self._close_handles_of_ended_threads()
+                self._opened.append((threading.current_thread(), dataset))
         return dataset
+
+    def _close_handles_of_ended_threads(self) -> None:
+        """Keep the number of open files by the number of threads, however many pools come and go."""
+        for thread, dataset in self._opened:
+            if not thread.is_alive():
+                dataset.close()
+        self._opened = [opened for opened in self._opened if opened[0].is_alive()]
 
 
 def _sniff(path: Path) -> str | None:

@@ -1,0 +1,13 @@
+"""Keeping GDAL's block cache within bounds: by default it takes a share of the machine's memory."""
+
+import os
+
+_LEAST_BYTES = 64 * 2**20
+
+
+def bound_block_cache(wanted_bytes: int) -> None:
+    """Ask GDAL for a block cache of this size, unless the user's environment asks for another.
+
+    It has an effect only before GDAL caches its first block in this process.
+    """
+    os.environ.setdefault("GDAL_CACHEMAX", str(max(wanted_bytes, _LEAST_BYTES) // 2**20))

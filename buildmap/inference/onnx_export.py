@@ -1,0 +1,60 @@
+"""From a torch network to one ONNX file that says the same of itself."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from buildmap.contract import METADATA_KEY, ModelCard, card_to_json
+from buildmap.inference.onnx_backend import OnnxBackend
+
+_OPSET = 18
+
+
+def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
+    """Write the network as ONNX with free batch size, height and width, and the card in its metadata.
+
+    Args:
+        network: Maps (B, C, H, W) to logits (B, 1, H, W).
+        card: Written under the metadata key `buildmap`.
+        path: Written in place; weights are inside the file.
+    """
+    side = 2 * card.stride
+    example = torch.zeros(2, len(card.data.bands), side, side + card.stride)
+    axes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    program = torch.onnx.export(
+        network.eval(),
+        (example,),
+        input_names=["image"],
+        output_names=["logits"],
+        dynamic_shapes=(axes,),
+        opset_version=_OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {METADATA_KEY: card_to_json(card)})
+    onnx.save(model, path)
+
+
+def largest_difference(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) -> float:
+    """Compare the ONNX file with the network on random images of three sizes.
+
+    Returns:
+        Largest absolute difference of probabilities.
+    """
+    backend = OnnxBackend(path, device="cpu")
+    rng = np.random.default_rng(seed)
+    worst = 0.0
+    for batch, rows, cols in [(1, 4, 4), (2, 3, 5), (1, 8, 2)]:
+        shape = (batch, len(card.data.bands), rows * card.stride, cols * card.stride)
+        images = rng.standard_normal(shape).astype(np.float32)
+        with torch.inference_mode():
+            ours = torch.sigmoid(network.eval()(torch.from_numpy(images)))
+        theirs = torch.sigmoid(torch.from_numpy(backend.logits(images)))
+        worst = max(worst, float((ours - theirs).abs().max()))
+    return worst
+

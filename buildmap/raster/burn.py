@@ -1,0 +1,66 @@
+"""Drawing polygons into pixels: a pixel belongs to the polygon that covers its centre."""
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+
+_MANY_VERTICES = 1000
+_MARGIN_PX = 2
+_STEPS_PER_PIXEL = 2**16
+
+
+def burn(polygons: NDArray[np.object_], *, transform: Affine, height: int, width: int) -> NDArray[np.bool_]:
+    """Draw polygons into a window; True where one covers the pixel's centre.
+
+    Args:
+        polygons: (n,) valid shapely polygons in the coordinates of `transform`.
+        transform: Pixel corner (col, row) of the window to coordinates (x, y).
+        height: Rows of the window.
+        width: Columns of the window.
+
+    Returns:
+        (height, width).
+    """
+    return FootprintIndex(polygons).burn(transform=transform, height=height, width=width)
+
+
+class FootprintIndex:
+    """The polygons of a layer, ready to be drawn into one window after another."""
+
+    def __init__(self, polygons: NDArray[np.object_]) -> None:
+        """Index (n,) valid shapely polygons."""
+        self._tree = shapely.STRtree(polygons)
+
+    def burn(self, *, transform: Affine, height: int, width: int) -> NDArray[np.bool_]:
+        """Draw into one window, as `burn` does; the cost is that of the polygons that touch it."""
+        corners = [transform @ (col, row) for col in (0, width) for row in (0, height)]
+        near = self._tree.geometries[np.sort(self._tree.query(shapely.MultiPoint(corners).envelope))]
+        shapes = _clip(_to_pixels(near, ~transform), height=height, width=width)
+        if len(shapes) == 0:
+            return np.zeros((height, width), np.bool_)
+        return np.asarray(rasterize(shapes, out_shape=(height, width), dtype="uint8")).astype(np.bool_)
+
+
+def _to_pixels(polygons: NDArray[np.object_], to_pixel: Affine) -> NDArray[np.object_]:
+    """Give polygons in pixels of the window, vertices rounded to 1/65536 pixel.
+
+    Without the rounding, an edge through pixel centres would fall to either side by the last bit of
+    the window's offset, and the same pixel could differ between two cuts of one raster.
+    """
+
+    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        cols, rows = to_pixel @ (xy[:, 0], xy[:, 1])
+        return np.rint(np.stack([cols, rows], axis=1) * _STEPS_PER_PIXEL) / _STEPS_PER_PIXEL
+
+    return np.asarray(shapely.transform(polygons, move), dtype=object)
+
+
+def _clip(polygons: NDArray[np.object_], *, height: int, width: int) -> NDArray[np.object_]:
+    """Cut long polygons to the window's surroundings: drawing takes time by vertices x rows."""
+    long = shapely.get_num_coordinates(polygons) > _MANY_VERTICES
+    box = (-_MARGIN_PX, -_MARGIN_PX, width + _MARGIN_PX, height + _MARGIN_PX)
+    polygons[long] = shapely.clip_by_rect(polygons[long], *box)
+    parts = shapely.get_parts(polygons)
+    return np.asarray(parts[(shapely.get_dimensions(parts) == 2) & ~shapely.is_empty(parts)])

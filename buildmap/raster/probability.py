@@ -1,0 +1,32 @@
+"""What a raster's numbers say about buildings, whoever wrote it."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from buildmap.raster.writer import PROBABILITY_STEPS
+
+
+def to_probability(pixels: NDArray[np.generic], *, scale: float) -> NDArray[np.uint8]:
+    """Give 0..254 for probability 0..1, of any shape.
+
+    Floating point values are probabilities, rounded down, so that a threshold of one half stays exact.
+    uint8 values with a scale of 1/254 are probabilities as `predict` stores them. Any other integers
+    are masks: what is not zero is a building. Invalid pixels give any value.
+
+    Args:
+        pixels: Values as the raster stores them.
+        scale: The band's scale in the file, 1 where it has none.
+    """
+    if pixels.dtype.kind == "f":
+        probability = np.clip(np.nan_to_num(pixels.astype(np.float64), nan=0), 0, 1)
+        return np.floor(probability * PROBABILITY_STEPS).astype(np.uint8)
+    if pixels.dtype == np.uint8 and math.isclose(scale, 1 / PROBABILITY_STEPS, rel_tol=1e-3):
+        return np.minimum(pixels, PROBABILITY_STEPS).astype(np.uint8)
+    return np.where(pixels != 0, PROBABILITY_STEPS, 0).astype(np.uint8)
+
+
+def threshold_steps(threshold: float) -> int:
+    """Give the smallest of 0..254 that reaches a probability."""
+    return math.ceil(round(threshold * PROBABILITY_STEPS, 6))

@@ -1,0 +1,232 @@
+"""Reading polygons from any vector file, repaired; what cannot be used is dropped and counted."""
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS, Transformer
+
+from buildmap.errors import InputError, MissingInput
+from buildmap.vector.crs import as_crs
+
+_POLYGON = 3
+_POLYGONAL_LAYERS = re.compile("Polygon|Surface|Unknown|GeometryCollection|TIN")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repairs:
+    """How many rows of a file needed care, per kind."""
+
+    null: int = 0
+    """Rows without a geometry, dropped."""
+    empty: int = 0
+    """Empty geometries, dropped."""
+    not_finite: int = 0
+    """Geometries with NaN or infinite coordinates, or outside the target CRS, dropped."""
+    not_polygonal: int = 0
+    """Points, lines and polygons without any area, dropped."""
+    flattened: int = 0
+    """Geometries with Z or M, which was dropped."""
+    mended: int = 0
+    """Invalid geometries made valid."""
+
+    @property
+    def dropped(self) -> int:
+        """Rows that gave no polygon."""
+        return self.null + self.empty + self.not_finite + self.not_polygonal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprints:
+    """Valid two-dimensional polygons of one layer."""
+
+    polygons: NDArray[np.object_]
+    """(n,) shapely polygons, none empty; multipolygons are taken apart."""
+    crs: CRS | None
+    """Of the polygons; None where nothing says."""
+    repairs: Repairs
+    """What was repaired or dropped."""
+
+
+def read_footprints(
+    path: Path,
+    *,
+    crs: object | None,
+    bbox: tuple[float, float, float, float] | None = None,
+    layer: str | None = None,
+) -> Footprints:
+    """Read the polygons of a layer in a CRS of choice.
+
+    Args:
+        path: Any vector file GDAL reads.
+        crs: What pyproj understands as a CRS, or an object with `to_wkt`; None keeps the file's.
+        bbox: Left, bottom, right, top in the CRS of choice: only polygons whose boxes touch it.
+        layer: Needed where the file has several layers with polygons.
+
+    Raises:
+        MissingInput: If there is no such file.
+        InputError: If it is no vector file, lacks the layer, or has no CRS while one was asked for.
+    """
+    source = _locate(path)
+    name = layer if layer is not None else _only_layer(path, source)
+    try:
+        file_crs = _crs_of(source, name)
+        target = file_crs if crs is None else as_crs(crs)
+        if target is not None and file_crs is None and crs is not None:
+            raise InputError(
+                f"{path} has no CRS, {target.name} was asked for",
+                hint=f"ogr2ogr -a_srs EPSG:CODE with_crs.gpkg '{path}'",
+            )
+        box = bbox if bbox is None or target == file_crs else _box_between(bbox, target, file_crs)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Non closed ring", RuntimeWarning)
+            wkb = pyogrio.raw.read(source, layer=name, columns=[], bbox=box)[2]
+    except DataLayerError as error:
+        names = ", ".join(_layers(path, source))
+        raise InputError(f"{path} has no layer '{name}'", hint=f"its layers: {names}") from error
+    except DataSourceError as error:
+        raise InputError(f"{path} cannot be read as a vector file: {error}") from error
+    with np.errstate(invalid="ignore"):  # NaN coordinates are expected, and counted
+        shapes = shapely.from_wkb(wkb, on_invalid="fix")
+        polygons, repairs = repair(shapes, reproject=_projection(file_crs, target))
+    if bbox is not None:
+        polygons = polygons[_touches(polygons, bbox)]
+    return Footprints(polygons=polygons, crs=target, repairs=repairs)
+
+
+def repair(
+    geometries: NDArray[np.object_],
+    *,
+    reproject: Callable[[NDArray[np.object_]], NDArray[np.object_]] | None = None,
+) -> tuple[NDArray[np.object_], Repairs]:
+    """Keep the polygonal parts of geometries, flat and valid.
+
+    Args:
+        geometries: (n,) shapely geometries or None.
+        reproject: Applied to flat geometries before they are made valid.
+
+    Returns:
+        (m,) valid polygons and what became of the rest.
+    """
+    null = shapely.is_missing(geometries)
+    empty = shapely.is_empty(geometries)
+    shapes = geometries[~null & ~empty]
+    flattened = int((shapely.has_z(shapes) | shapely.has_m(shapes)).sum())
+    shapes = shapely.force_2d(shapes)
+    finite = _is_finite(shapes)
+    moved = shapes[finite] if reproject is None else reproject(shapes[finite])
+    arrived = _is_finite(moved)
+    shapes = moved[arrived]
+    polygonal = shapely.get_dimensions(shapes) == 2
+    shapes = shapes[polygonal]
+    sick = ~shapely.is_valid(shapes)
+    shapes[sick] = shapely.make_valid(shapes[sick], method="structure", keep_collapsed=False)
+    polygons, rows = _polygons_of(shapes)
+    lost = len(shapes) - len(np.unique(rows))
+    return polygons, Repairs(
+        null=int(null.sum()),
+        empty=int(empty.sum()),
+        not_finite=int((~finite).sum() + (~arrived).sum()),
+        not_polygonal=int((~polygonal).sum()) + lost,
+        flattened=flattened,
+        mended=int(sick.sum()) - lost,
+    )
+
+
+def _polygons_of(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    """Take collections apart, however deep: non-empty polygons, and the row each comes from."""
+    rows = np.arange(len(shapes))
+    while len(shapes) and (shapely.get_type_id(shapes) > _POLYGON).any():
+        shapes, index = shapely.get_parts(shapes, return_index=True)
+        rows = rows[index]
+    keep = (shapely.get_type_id(shapes) == _POLYGON) & ~shapely.is_empty(shapes)
+    return shapes[keep], rows[keep]
+
+
+def _is_finite(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+    coordinates, index = shapely.get_coordinates(shapes, return_index=True)
+    finite = np.ones(len(shapes), np.bool_)
+    finite[index[~np.isfinite(coordinates).all(axis=1)]] = False
+    return finite
+
+
+def _projection(
+    source: CRS | None, target: CRS | None
+) -> Callable[[NDArray[np.object_]], NDArray[np.object_]] | None:
+    if source is None or target is None or source == target:
+        return None
+    transformer = Transformer.from_crs(source, target, always_xy=True)
+    return lambda shapes: np.asarray(shapely.transform(shapes, transformer.transform, interleaved=False))
+
+
+def _box_between(
+    bbox: tuple[float, float, float, float], target: CRS | None, source: CRS | None
+) -> tuple[float, float, float, float] | None:
+    """Give the box in the file's CRS, or None where it has none there: then everything is read."""
+    if source is None or target is None:
+        return bbox
+    to_file = Transformer.from_crs(target, source, always_xy=True)
+    left, bottom, right, top = to_file.transform_bounds(*bbox, densify_pts=21)
+    crosses_date_line = left > right
+    if crosses_date_line or not np.isfinite([left, bottom, right, top]).all():
+        return None
+    return left, bottom, right, top
+
+
+def _touches(polygons: NDArray[np.object_], bbox: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+    left, bottom, right, top = bbox
+    bounds = shapely.bounds(polygons).reshape(-1, 4)
+    inside = (
+        (bounds[:, 0] <= right) & (bounds[:, 2] >= left) & (bounds[:, 1] <= top) & (bounds[:, 3] >= bottom)
+    )
+    return np.asarray(inside)
+
+
+def _crs_of(source: str, layer: str) -> CRS | None:
+    crs = pyogrio.read_info(source, layer=layer)["crs"]
+    return None if crs is None else as_crs(crs)
+
+
+def _locate(path: Path) -> str:
+    """Name the file for GDAL, also where pyogrio would read a part of the name as something else."""
+    text = str(path)
+    if text.startswith("/vsi"):
+        return text
+    if not path.exists():
+        raise MissingInput(f"{path} does not exist")
+    if path.is_dir() and path.suffix.lower() != ".gdb":
+        raise InputError(f"{path} is a folder, not a vector file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes)")
+    absolute = str(path.resolve())
+    return f"/vsisubfile/0,{absolute}" if set(absolute) & set("!?;\n\r\t") else absolute
+
+
+def _layers(path: Path, source: str) -> dict[str, str | None]:
+    """Give the layers of a file and their geometry types."""
+    try:
+        listed = pyogrio.list_layers(source)
+    except DataSourceError as error:
+        raise InputError(f"{path} cannot be read as a vector file: {error}") from error
+    return {str(name): kind for name, kind in listed}
+
+
+def _only_layer(path: Path, source: str) -> str:
+    """Choose the layer with polygons where no other could be meant."""
+    layers = _layers(path, source)
+    able = [name for name, kind in layers.items() if kind is not None and _POLYGONAL_LAYERS.search(kind)]
+    if not able:
+        kinds = ", ".join(f"{name}: {kind}" for name, kind in layers.items()) or "no layers"
+        raise InputError(f"{path} has no layer with polygons ({kinds})")
+    if len(able) > 1:
+        raise InputError(
+            f"{path} has {len(able)} layers with polygons", hint=f"choose one of: {', '.join(able)}"
+        )
+    return able[0]

@@ -1,0 +1,116 @@
+"""`buildmap predict`, seen from a shell."""
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from typer.testing import CliRunner
+
+from buildmap.cli.app import app
+from tests.networks import make_card, write_onnx
+from tests.scenes import blocks_mask, houses_image, write_raster
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    mask = blocks_mask(rng, 300, 260)
+    write_onnx(tmp_path / "m.onnx")
+    np.save(tmp_path / "mask.npy", mask)
+    return write_raster(tmp_path / "in.tif", houses_image(mask, rng))
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["predict", *map(str, arguments)])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_raster_becomes_probability_and_one_json_object(scene: Path, tmp_path: Path) -> None:
+    code, out, err = run(scene, tmp_path / "p.tif", "--model", tmp_path / "m.onnx", "--json", "-q")
+    assert (code, err) == (0, "")
+    summary = json.loads(out)
+    assert (summary["width_px"], summary["height_px"], summary["windows_skipped"]) == (260, 300, 0)
+    with rasterio.open(tmp_path / "p.tif") as dataset:
+        got = dataset.read(1) >= 127
+        assert json.loads(dataset.tags()["BUILDMAP"])["source"] == "in.tif"
+    np.testing.assert_array_equal(got, np.load(tmp_path / "mask.npy") == 1)
+
+
+def test_a_layer_as_output_holds_the_buildings(scene: Path, tmp_path: Path) -> None:
+    code, out, _ = run(scene, tmp_path / "p.gpkg", "--model", tmp_path / "m.onnx", "--json")
+    assert code == 0
+    layer = gpd.read_file(tmp_path / "p.gpkg")
+    assert json.loads(out)["footprints"] == len(layer) > 3
+    assert layer.is_valid.all()
+    assert layer.area_m2.sum() == pytest.approx(np.load(tmp_path / "mask.npy").sum() * 0.25, rel=0.1)
+    assert not (tmp_path / "p.tif").exists()
+
+
+def test_an_existing_output_is_refused_and_replaced_when_told(scene: Path, tmp_path: Path) -> None:
+    output = tmp_path / "p.tif"
+    output.write_text("old")
+    code, out, err = run(scene, output, "--model", tmp_path / "m.onnx")
+    assert (code, out) == (73, "")
+    assert err == f"error: {output} exists already\n hint: pass --overwrite to replace it\n"
+    assert output.read_text() == "old"
+    assert run(scene, output, "--model", tmp_path / "m.onnx", "--overwrite")[0] == 0
+    assert output.stat().st_size > 1000
+
+
+def test_writing_over_the_input_is_refused(scene: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.tif").symlink_to(scene)
+    before = scene.read_bytes()
+    code, _, err = run(scene, tmp_path / "link.tif", "--model", tmp_path / "m.onnx", "--overwrite")
+    assert code == 73
+    assert "is the input" in err
+    assert scene.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["none.tif", "o.tif"], 66, "none.tif does not exist"),
+        (["in.tif", "o.tif", "--model", "none.onnx"], 66, "model none.onnx does not exist"),
+        (["in.tif", "nowhere/o.tif"], 73, "folder nowhere does not exist"),
+        (["in.tif", "o.tif", "--bands", "1,2"], 65, "2 bands chosen, the model expects 3"),
+        (["in.tif", "o.tif", "--bands", "3,2,9"], 65, "in.tif has 3 bands, not band 9"),
+        (["grey.tif", "o.tif"], 65, "grey.tif has 1 bands, not band 2"),
+        (["deep.tif", "o.tif"], 65, "deep.tif is uint16, the model expects uint8"),
+        (["in.tif", "o.shp"], 65, "only as .gpkg"),
+        (["in.tif", "o.tif", "--bands", "red"], 2, "not a list of band numbers"),
+        (["in.tif"], 2, "OUTPUT"),
+    ],
+)
+def test_wrong_inputs_say_what_is_wrong(
+    scene: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_raster(Path("grey.tif"), np.zeros((1, 8, 8), np.uint8))
+    write_raster(Path("deep.tif"), np.zeros((3, 8, 8), np.uint16))
+    if "--model" not in arguments:
+        arguments = [*arguments, "--model", "m.onnx"]
+    got, out, err = run(*arguments)
+    assert got == code
+    assert message in " ".join(err.split())
+    assert out == ""
+    assert not list(tmp_path.glob("o.*"))
+    assert not list(tmp_path.glob(".o.*"))
+
+
+def test_a_raster_finer_than_the_model_is_predicted_at_the_models_gsd(tmp_path: Path) -> None:
+    model = write_onnx(tmp_path / "m.onnx", make_card())
+    fine = write_raster(tmp_path / "in.tif", np.zeros((3, 100, 100), np.uint8), transform=rasterio.Affine(0.1, 0, 4e5, 0, -0.1, 5e6))
+    _, out, _ = run(fine, tmp_path / "p.tif", "--model", model, "--json")
+    assert json.loads(out)["gsd_m"] == pytest.approx(0.3, rel=0.02)
+    with rasterio.open(tmp_path / "p.tif") as ours, rasterio.open(fine) as theirs:
+        assert ours.bounds == pytest.approx(theirs.bounds, abs=1e-6)
+    _, out, _ = run(fine, tmp_path / "q.tif", "--model", model, "--json", "--no-resample")
+    assert json.loads(out)["width_px"] == 100

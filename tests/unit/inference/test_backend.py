@@ -1,0 +1,36 @@
+"""Choosing a backend by the model's suffix."""
+
+from pathlib import Path
+
+import pytest
+
+from buildmap.errors import InputError, MissingInput, ResourceError
+from buildmap.inference.backend import builtin_model, load_backend
+from buildmap.inference.onnx_backend import OnnxBackend
+from tests.networks import write_onnx
+
+
+def test_onnx_files_run_in_onnxruntime(tmp_path: Path) -> None:
+    assert isinstance(load_backend(write_onnx(tmp_path / "m.onnx")), OnnxBackend)
+
+
+def test_the_builtin_model_loads_and_is_small() -> None:
+    assert builtin_model().stat().st_size <= 15_000_000
+    assert load_backend(builtin_model()).card.classes == ("building",)
+
+
+def test_missing_and_foreign_files_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(MissingInput, match="does not exist"):
+        load_backend(tmp_path / "none.onnx")
+    (tmp_path / "m.pth").write_bytes(b"\x80\x02")
+    with pytest.raises(InputError, match="not a buildmap model"):
+        load_backend(tmp_path / "m.pth")
+
+
+def test_a_torch_model_without_torch_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.safetensors").touch()
+    monkeypatch.setattr("buildmap.inference.backend.find_spec", lambda name: None)
+    with pytest.raises(ResourceError) as caught:
+        load_backend(tmp_path / "m.safetensors")
+    assert caught.value.hint is not None
+    assert "pip install 'buildmap[torch]'" in caught.value.hint

@@ -1,0 +1,60 @@
+"""onnxruntime as a backend: the right numbers, or a clear refusal."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from buildmap.errors import InputError, MismatchError, ResourceError
+from buildmap.inference.onnx_backend import OnnxBackend
+from tests.networks import make_card, write_onnx
+
+
+def test_logits_and_card_come_from_the_one_file(tmp_path: Path) -> None:
+    backend = OnnxBackend(write_onnx(tmp_path / "m.onnx"))
+    images = np.random.default_rng(0).standard_normal((2, 3, 16, 32)).astype(np.float32)
+    np.testing.assert_allclose(backend.logits(images), 4 * images.mean(1, keepdims=True), rtol=1e-4, atol=1e-6)
+    assert backend.card == make_card()
+
+
+def test_a_text_file_and_a_foreign_onnx_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_text("not a model")
+    with pytest.raises(InputError, match="not a buildmap model"):
+        OnnxBackend(path)
+    model = onnx.load(write_onnx(path))
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    with pytest.raises(InputError, match="carries no 'buildmap' metadata"):
+        OnnxBackend(path)
+
+
+def test_a_card_of_another_version_names_the_key(tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.metadata_props[0].value = model.metadata_props[0].value.replace('"stride"', '"strides"')
+    onnx.save(model, path)
+    with pytest.raises(MismatchError, match="unknown key 'strides'"):
+        OnnxBackend(path)
+
+
+def test_weights_outside_the_file_are_never_read(tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    (tmp_path / "secret.bin").write_bytes(np.ones(3, np.float32).tobytes())
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="secret.bin")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError):
+        OnnxBackend(path)
+
+
+def test_cuda_that_is_not_there_is_an_error_and_never_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ResourceError, match="device cuda asked for"):
+        OnnxBackend(write_onnx(tmp_path / "m.onnx"), device="cuda")
+    with pytest.raises(ResourceError, match="no device 'tpu'"):
+        OnnxBackend(write_onnx(tmp_path / "n.onnx"), device="tpu")

@@ -1,0 +1,60 @@
+"""Ground sample distance in any CRS, and working grids that cover the same ground."""
+
+import math
+
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+
+from buildmap.raster.grid import Grid
+
+
+def grid(transform: Affine, crs: str | None, width: int = 200, height: int = 100) -> Grid:
+    return Grid(width=width, height=height, transform=transform, crs=CRS.from_string(crs) if crs else None)
+
+
+def test_utm_pixels_measure_their_units_over_the_point_scale() -> None:
+    across, down = grid(Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), "EPSG:32633").pixel_size_m() or (0, 0)
+    assert across == pytest.approx(0.5 / 0.9996, rel=1e-5)
+    assert down == pytest.approx(0.5 / 0.9996, rel=1e-5)
+
+
+def test_mercator_pixels_shrink_with_the_cosine_of_latitude() -> None:
+    y = 6_378_137 * math.log(math.tan(math.pi / 4 + math.radians(60) / 2))
+    across, _ = grid(Affine(1, 0, 0, 0, -1, y), "EPSG:3857").pixel_size_m() or (0, 0)
+    assert across == pytest.approx(0.5, rel=5e-3)
+
+
+def test_degree_pixels_are_anisotropic_away_from_the_equator() -> None:
+    across, down = grid(Affine(1e-5, 0, 10, 0, -1e-5, 60), "EPSG:4326").pixel_size_m() or (0, 0)
+    assert across / down == pytest.approx(0.5, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("transform", "crs"), [(Affine.identity(), "EPSG:32633"), (Affine(1, 0, 5, 0, -1, 5), None)]
+)
+def test_no_georeference_has_no_size_and_stays_as_it_is(transform: Affine, crs: str | None) -> None:
+    here = grid(transform, crs)
+    assert here.pixel_size_m() is None
+    assert here.at_gsd(0.1, 0.2) is here
+
+
+def test_a_grid_in_the_range_stays_as_it_is() -> None:
+    here = grid(Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), "EPSG:32633")
+    assert here.at_gsd(0.3, 0.6) is here
+
+
+@pytest.mark.parametrize(("low", "high", "wanted"), [(1.0, 2.0, 1.0), (0.1, 0.25, 0.25)])
+def test_a_grid_outside_the_range_moves_to_its_nearer_end_over_the_same_ground(
+    low: float, high: float, wanted: float
+) -> None:
+    here = grid(Affine.translation(500_000, 5_000_000) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5), "EPSG:32633")
+    there = here.at_gsd(low, high)
+    assert there.pixel_size_m() == pytest.approx((wanted, wanted), rel=0.01)
+    assert there.bounds == pytest.approx(here.bounds, abs=1e-6)
+
+
+def test_anisotropic_pixels_become_square() -> None:
+    there = grid(Affine(1e-5, 0, 10, 0, -1e-5, 60), "EPSG:4326").at_gsd(0.1, 5)
+    across, down = there.pixel_size_m() or (0, 0)
+    assert across == pytest.approx(down, rel=0.02)

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from buildmap.raster.probability import threshold_steps, to_probability
+from buildmap.raster.writer import encode_probability
+
+
+def test_what_predict_stores_is_read_back_unchanged() -> None:
+    stored = encode_probability(np.linspace(0, 1, 255, dtype=np.float32))
+    np.testing.assert_array_equal(to_probability(stored, scale=1 / 254), stored)
+
+
+def test_integers_without_that_scale_are_masks() -> None:
+    for pixels in (np.array([0, 1, 255], np.uint8), np.array([0, 7, -1], np.int16)):
+        assert to_probability(pixels, scale=1.0).tolist() == [0, 254, 254]
+
+
+def test_floats_are_probabilities_and_never_wrap() -> None:
+    pixels = np.array([-1, 0, 0.25, 1, 255, np.nan, np.inf], np.float32)
+    assert to_probability(pixels, scale=1.0).tolist() == [0, 0, 63, 254, 254, 0, 254]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+def test_a_float_is_a_building_from_the_threshold_on(threshold: float) -> None:
+    pixels = np.array([threshold - 1e-3, threshold, threshold + 1e-3], np.float32)
+    reached = to_probability(pixels, scale=1.0) >= threshold_steps(threshold)
+    assert reached.tolist() == [threshold == 0, True, True]
+
+
+def test_every_stored_value_reaches_its_own_threshold_and_no_higher_one() -> None:
+    steps = [threshold_steps(value / 254) for value in range(255)]
+    assert steps == list(range(255))
+    assert threshold_steps(0.1) == 26

@@ -37,7 +37,9 @@ def export(model: Path, output: Path, *, overwrite: bool = False) -> ExportSumma
         ResourceError: If torch is not installed.
     """
     if find_spec("torch") is None:
-        raise ResourceError("export needs torch, which is not installed", hint="pip install 'buildmap[torch]'")
+        raise ResourceError(
+            "export needs torch, which is not installed", hint="pip install 'buildmap[torch]'"
+        )
     from buildmap.inference.onnx_export import export_onnx, largest_difference
     from buildmap.models.checkpoint import load_checkpoint
 

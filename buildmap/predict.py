@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +20,13 @@ from buildmap.vector.footprint import Outlining, footprints
 from buildmap.vector.writer import FootprintWriter, is_vector
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
+_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,7 @@ def _open(raster: Path, card: ModelCard, prediction: Prediction) -> RasterReader
     if reader.dtype != data.dtype:
         raise InputError(
             f"{raster} is {reader.dtype}, the model expects {data.dtype}",
-            hint=f"gdal_translate -ot {'Byte' if data.dtype == 'uint8' else data.dtype} -scale '{raster}' scaled.tif",
+            hint=f"gdal_translate -ot {_GDAL_TYPES[data.dtype]} -scale '{raster}' scaled.tif",
         )
     if reader.grid.pixel_size_m() is None:
         logger.warning("%s has no georeference: predicted pixel by pixel, GSD unknown", raster)

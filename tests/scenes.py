@@ -27,7 +27,15 @@ def write_raster(
     bands = pixels[None] if pixels.ndim == 2 else pixels
     profile = {"count": bands.shape[0], "height": bands.shape[1], "width": bands.shape[2]}
     with rasterio.open(
-        path, "w", driver="GTiff", dtype=bands.dtype, transform=transform, crs=crs, nodata=nodata, **profile, **options
+        path,
+        "w",
+        driver="GTiff",
+        dtype=bands.dtype,
+        transform=transform,
+        crs=crs,
+        nodata=nodata,
+        **profile,
+        **options,
     ) as dataset:
         dataset.write(bands)
     return path

@@ -1,16 +1,44 @@
 """Options shared by commands: one definition per flag."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from buildmap.cli.console import log_to_stderr
+from buildmap.preset import preset_paths
+
+
+def _log(verbose: bool) -> bool:
+    if verbose:
+        log_to_stderr()
+    return verbose
+
+
 RasterPath = Annotated[Path, typer.Argument(metavar="RASTER", help="Any raster GDAL reads.")]
+OutputPath = Annotated[Path, typer.Argument(metavar="OUTPUT", help="File to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one summary object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log each step on stderr.", callback=_log)]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option("--device", help="Where the network runs; auto takes a GPU if there is one."),
+]
+PresetName = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        metavar="NAME|FILE",
+        help="A shipped preset, or a TOML file.",
+        autocompletion=lambda: list(preset_paths()),
+    ),
+]
 Aoi = Annotated[
-    Path | None, typer.Option("--aoi", help="Vector file, any CRS: only what lies inside its polygons counts.")
+    Path | None,
+    typer.Option("--aoi", help="Vector file, any CRS: only what lies inside its polygons counts."),
 ]
 Threshold = Annotated[
-    float | None, typer.Option("--threshold", min=0, max=1, help="Probability from which a pixel is a building.")
+    float | None,
+    typer.Option("--threshold", min=0, max=1, help="Probability from which a pixel is a building."),
 ]

@@ -2,7 +2,7 @@
 
 import os
 
-_LEAST_BYTES = 64 * 2**20
+_LEAST_BYTES = 16 * 2**20
 
 
 def bound_block_cache(wanted_bytes: int) -> None:

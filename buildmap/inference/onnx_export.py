@@ -57,4 +57,3 @@ def largest_difference(network: nn.Module, card: ModelCard, path: Path, *, seed:
         theirs = torch.sigmoid(torch.from_numpy(backend.logits(images)))
         worst = max(worst, float((ours - theirs).abs().max()))
     return worst
-

@@ -37,7 +37,9 @@ def probability_strips(
     """
     card, grid = backend.card, reader.grid
     blend = BlendBuffer(width=grid.width, height=grid.height, ramp_px=card.halo_px)
-    strips = list(plan_strips(width=grid.width, height=grid.height, core_px=card.core_px, halo_px=card.halo_px))
+    strips = list(
+        plan_strips(width=grid.width, height=grid.height, core_px=card.core_px, halo_px=card.halo_px)
+    )
     progress.start("predict", sum(map(len, strips)))
 
     def read(planned: PlannedWindow) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -74,7 +76,7 @@ def predict_window(
     stride = backend.card.stride
     padded = np.pad(pixels, ((0, 0), (0, -rows % stride), (0, -cols % stride)), mode="edge")
     logits = backend.logits(padded[None])[0, 0, :rows, :cols]
-    probability = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+    probability = (1 / (1 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32, copy=False)
     probability[~valid] = np.nan
     return probability
 
@@ -85,4 +87,3 @@ def block_cache_bytes(reader: RasterReader, card: ModelCard) -> int:
     down = native.height / reader.grid.height
     rows = card.window_px * down + 2 * 512
     return int(rows * native.width * len(reader.bands) * reader.dtype.itemsize * 1.1)
-

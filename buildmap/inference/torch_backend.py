@@ -28,7 +28,7 @@ class TorchBackend:
             raise ResourceError("device cuda asked for, but torch finds no GPU", hint="--device cpu")
         network, self.card = load_checkpoint(model)
         self.device = device
-        self._network = network.to(device=device, memory_format=torch.channels_last)
+        self._network = network.to(device).to(memory_format=torch.channels_last)
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on (B, C, H, W); gives (B, 1, H, W)."""

@@ -57,6 +57,7 @@ class Lite(nn.Module):
             nn.Conv2d(width, classes * stem_stride**2, 3, padding=1),
             nn.PixelShuffle(stem_stride),
         )
+        _start_alike(self.head[0], stem_stride**2)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (B, bands, H, W) to logits (B, classes, H, W)."""
@@ -68,6 +69,15 @@ class Lite(nn.Module):
             x = merge(up(x) + features.pop())
         logits: Tensor = self.head(x)
         return logits
+
+
+def _start_alike(subpixels: nn.Module, count: int) -> None:
+    """Give the `count` logits of one pixel equal weights, so that no checkerboard must be unlearned.
+
+    Aitken et al. 2017, section 3.
+    """
+    for parameter in subpixels.parameters():
+        parameter.data = parameter.data[::count].repeat_interleave(count, dim=0)
 
 
 def _sizes(model: Model) -> tuple[int, int, int]:

@@ -49,12 +49,13 @@ def _to_pixels(polygons: NDArray[np.object_], to_pixel: Affine) -> NDArray[np.ob
     Without the rounding, an edge through pixel centres would fall to either side by the last bit of
     the window's offset, and the same pixel could differ between two cuts of one raster.
     """
+    a, b, c, d, e, f, *_ = to_pixel
 
-    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        cols, rows = to_pixel @ (xy[:, 0], xy[:, 1])
-        return np.rint(np.stack([cols, rows], axis=1) * _STEPS_PER_PIXEL) / _STEPS_PER_PIXEL
+    def move(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        pixels = (a * x + b * y + c, d * x + e * y + f)
+        return tuple(np.rint(axis * _STEPS_PER_PIXEL) / _STEPS_PER_PIXEL for axis in pixels)
 
-    return np.asarray(shapely.transform(polygons, move), dtype=object)
+    return np.asarray(shapely.transform(polygons, move, interleaved=False), dtype=object)
 
 
 def _clip(polygons: NDArray[np.object_], *, height: int, width: int) -> NDArray[np.object_]:

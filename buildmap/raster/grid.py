@@ -46,8 +46,10 @@ class Grid:
             return None
         to_geographic = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
         col, row = self.width / 2, self.height / 2
-        ends = [(col, row), (col + 1, row), (col, row + 1)]
-        lon, lat = to_geographic.transform(*zip(*[self.transform @ end for end in ends], strict=True))
+        xs, ys = zip(
+            *[self.transform @ end for end in [(col, row), (col + 1, row), (col, row + 1)]], strict=True
+        )
+        lon, lat = to_geographic.transform(xs, ys)
         _, _, across_m = _WGS84.inv(lon[0], lat[0], lon[1], lat[1])
         _, _, down_m = _WGS84.inv(lon[0], lat[0], lon[2], lat[2])
         return float(across_m), float(down_m)

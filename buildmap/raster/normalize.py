@@ -15,10 +15,11 @@ def normalize(image: Image, data: Data) -> NDArray[np.float32]:
     Returns:
         (bands, rows, cols).
     """
-    full_range = np.iinfo(image.pixels.dtype).max if image.pixels.dtype.kind in "iu" else 1.0
+    dtype = image.pixels.dtype
+    full_range = 1.0 if dtype.kind == "f" else float(2 ** (8 * dtype.itemsize - (dtype.kind == "i")) - 1)
     std = np.asarray(data.std, np.float32)[:, None, None]
-    shift = np.asarray(data.mean, np.float32)[:, None, None] / std
-    scaled = image.pixels * (1 / (full_range * std)).astype(np.float32)
-    scaled -= shift
+    scaled = image.pixels.astype(np.float32)
+    scaled *= (1 / (full_range * std)).astype(np.float32)
+    scaled -= np.asarray(data.mean, np.float32)[:, None, None] / std
     scaled[:, ~image.valid] = 0
     return scaled

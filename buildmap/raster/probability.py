@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from buildmap.raster.writer import PROBABILITY_STEPS
 
+_ROUNDING = 1e-4  # steps that single precision may lose
+
 
 def to_probability(pixels: NDArray[np.generic], *, scale: float) -> NDArray[np.uint8]:
     """Give 0..254 for probability 0..1, of any shape.
@@ -21,12 +23,8 @@ def to_probability(pixels: NDArray[np.generic], *, scale: float) -> NDArray[np.u
     """
     if pixels.dtype.kind == "f":
         probability = np.clip(np.nan_to_num(pixels.astype(np.float64), nan=0), 0, 1)
-        return np.floor(probability * PROBABILITY_STEPS).astype(np.uint8)
+        steps: NDArray[np.float64] = np.floor(probability * PROBABILITY_STEPS + _ROUNDING)
+        return steps.astype(np.uint8)
     if pixels.dtype == np.uint8 and math.isclose(scale, 1 / PROBABILITY_STEPS, rel_tol=1e-3):
-        return np.minimum(pixels, PROBABILITY_STEPS).astype(np.uint8)
+        return np.asarray(np.minimum(pixels, PROBABILITY_STEPS), np.uint8)
     return np.where(pixels != 0, PROBABILITY_STEPS, 0).astype(np.uint8)
-
-
-def threshold_steps(threshold: float) -> int:
-    """Give the smallest of 0..254 that reaches a probability."""
-    return math.ceil(round(threshold * PROBABILITY_STEPS, 6))

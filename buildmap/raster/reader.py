@@ -67,7 +67,9 @@ class RasterReader:
         )
         self.grid = self.native_grid if gsd_range_m is None else self.native_grid.at_gsd(*gsd_range_m)
         alpha = rasterio.enums.ColorInterp.alpha
-        colors = [b for b, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True) if meaning != alpha]
+        colors = [
+            b for b, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True) if meaning != alpha
+        ]
         self.bands = tuple(colors) if bands is None else bands
         if absent := [band for band in self.bands if band not in dataset.indexes]:
             raise InputError(f"{path} has {dataset.count} bands, not band {absent[0]}")

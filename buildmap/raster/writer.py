@@ -83,7 +83,7 @@ class RasterWriter:
                 self._dataset.write(band, 1, window=Window(0, self._written, self._grid.width, len(band)))
             except RasterioIOError as error:
                 raise StorageError(f"cannot write {self._plain}: {error}") from error
-            self._checksum = zlib.crc32(np.ascontiguousarray(band), self._checksum)
+            self._checksum = zlib.crc32(band.tobytes(), self._checksum)
             self._written += len(band)
 
     def finish(self) -> None:

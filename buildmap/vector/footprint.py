@@ -75,7 +75,8 @@ def footprints(
         settings: Threshold, simplification and smallest areas.
 
     Yields:
-        Batches that are not empty, without footprints outside the domain of the CRS, sorted by the last row of the buildings, then by their first corner.
+        Batches that are not empty, sorted by the last row of the buildings, then by their first corner;
+        what lies outside the domain of the CRS is left out.
 
     Raises:
         InputError: If there is no CRS, or none in which areas can be measured.
@@ -88,6 +89,8 @@ def footprints(
     known_crs = as_crs(crs)
     found = 0
     for outlines in _trace(strips, lowest=lowest_value(settings.threshold)):
+        if not len(outlines.polygons):
+            continue
         batch = _describe(outlines, transform, known_crs, settings, found)
         found += len(batch)
         if len(batch):

@@ -51,7 +51,9 @@ def _candidates(
     """Give all pairs of at least `iou_min`: indices and intersection over union."""
     lefts, rights = shapely.STRtree(right).query(left)
     left_area, right_area = shapely.area(left)[lefts], shapely.area(right)[rights]
-    boxes = _shared_box_area(shapely.bounds(left).reshape(-1, 4)[lefts], shapely.bounds(right).reshape(-1, 4)[rights])
+    boxes = _shared_box_area(
+        shapely.bounds(left).reshape(-1, 4)[lefts], shapely.bounds(right).reshape(-1, 4)[rights]
+    )
     most = np.minimum(np.minimum(left_area, right_area), boxes)
     able = np.flatnonzero(most >= iou_min * (left_area + right_area - most) * (1 - 1e-9))
     lefts, rights, areas = lefts[able], rights[able], (left_area + right_area)[able]

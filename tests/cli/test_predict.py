@@ -69,6 +69,7 @@ def test_writing_over_the_input_is_refused(scene: Path, tmp_path: Path) -> None:
     assert scene.read_bytes() == before
 
 
+@pytest.mark.usefixtures("scene")
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -85,7 +86,6 @@ def test_writing_over_the_input_is_refused(scene: Path, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_inputs_say_what_is_wrong(
-    scene: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -107,7 +107,11 @@ def test_wrong_inputs_say_what_is_wrong(
 
 def test_a_raster_finer_than_the_model_is_predicted_at_the_models_gsd(tmp_path: Path) -> None:
     model = write_onnx(tmp_path / "m.onnx", make_card())
-    fine = write_raster(tmp_path / "in.tif", np.zeros((3, 100, 100), np.uint8), transform=rasterio.Affine(0.1, 0, 4e5, 0, -0.1, 5e6))
+    fine = write_raster(
+        tmp_path / "in.tif",
+        np.zeros((3, 100, 100), np.uint8),
+        transform=rasterio.Affine(0.1, 0, 4e5, 0, -0.1, 5e6),
+    )
     _, out, _ = run(fine, tmp_path / "p.tif", "--model", model, "--json")
     assert json.loads(out)["gsd_m"] == pytest.approx(0.3, rel=0.02)
     with rasterio.open(tmp_path / "p.tif") as ours, rasterio.open(fine) as theirs:

@@ -15,7 +15,9 @@ from buildmap.raster.windows import plan_strips
     half_px=st.integers(0, 4),
     seed=st.integers(0, 99),
 )
-def test_windows_that_agree_give_back_the_whole(width: int, height: int, core_px: int, half_px: int, seed: int) -> None:
+def test_windows_that_agree_give_back_the_whole(
+    width: int, height: int, core_px: int, half_px: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     whole = rng.random((height, width), np.float32)
     whole[rng.random((height, width)) < 0.1] = np.nan

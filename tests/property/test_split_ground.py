@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import numpy as np
 from affine import Affine
 from hypothesis import given, settings
@@ -38,12 +40,13 @@ def test_every_pixel_is_for_training_or_for_validation_and_never_both(
 @given(native=st.integers(2, 5000), working=st.integers(1, 9000), cut=st.integers(1, 4999))
 def test_neighbouring_native_windows_share_no_working_pixel(native: int, working: int, cut: int) -> None:
     cut = cut % (native - 1) + 1
-    grids = [Grid(width=side, height=side, transform=Affine.identity(), crs=None) for side in (native, working)]
+    grids = [
+        Grid(width=side, height=side, transform=Affine.identity(), crs=None) for side in (native, working)
+    ]
     windows = []
     for left, width in ((0, cut), (cut, native - cut)):
-        try:
+        with suppress(ValueError):  # smaller than one pixel at the working GSD
             windows.append(scale_window((left, 0, width, native), *grids))
-        except ValueError as error:
-            assert "smaller than one pixel" in str(error)
+    assert windows or working == 1
     assert len(windows) < 2 or not overlap(*windows)
     assert all(window.col_off + window.width <= working for window in windows)

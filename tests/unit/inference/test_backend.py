@@ -27,9 +27,11 @@ def test_missing_and_foreign_files_are_told_apart(tmp_path: Path) -> None:
         load_backend(tmp_path / "m.pth")
 
 
-def test_a_torch_model_without_torch_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_model_without_torch_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "m.safetensors").touch()
-    monkeypatch.setattr("buildmap.inference.backend.find_spec", lambda name: None)
+    monkeypatch.setattr("buildmap.inference.backend.find_spec", lambda _name: None)
     with pytest.raises(ResourceError) as caught:
         load_backend(tmp_path / "m.safetensors")
     assert caught.value.hint is not None

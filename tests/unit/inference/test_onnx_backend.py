@@ -14,7 +14,9 @@ from tests.networks import make_card, write_onnx
 def test_logits_and_card_come_from_the_one_file(tmp_path: Path) -> None:
     backend = OnnxBackend(write_onnx(tmp_path / "m.onnx"))
     images = np.random.default_rng(0).standard_normal((2, 3, 16, 32)).astype(np.float32)
-    np.testing.assert_allclose(backend.logits(images), 4 * images.mean(1, keepdims=True), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        backend.logits(images), 4 * images.mean(1, keepdims=True), rtol=1e-4, atol=1e-6
+    )
     assert backend.card == make_card()
 
 
@@ -52,7 +54,9 @@ def test_weights_outside_the_file_are_never_read(tmp_path: Path) -> None:
         OnnxBackend(path)
 
 
-def test_cuda_that_is_not_there_is_an_error_and_never_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_that_is_not_there_is_an_error_and_never_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ResourceError, match="device cuda asked for"):
         OnnxBackend(write_onnx(tmp_path / "m.onnx"), device="cuda")

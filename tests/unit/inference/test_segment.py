@@ -64,7 +64,9 @@ def test_invalid_pixels_are_nodata_and_empty_windows_never_reach_the_network(tmp
 
 
 def test_rows_do_not_depend_on_how_far_reading_runs_ahead(tmp_path: Path) -> None:
-    path = write_raster(tmp_path / "a.tif", np.random.default_rng(0).integers(0, 255, (3, 200, 300), np.uint8))
+    path = write_raster(
+        tmp_path / "a.tif", np.random.default_rng(0).integers(0, 255, (3, 200, 300), np.uint8)
+    )
     results = []
     for ahead in (1, 7):
         with RasterReader(path) as reader:

@@ -48,7 +48,9 @@ def test_a_grid_in_the_range_stays_as_it_is() -> None:
 def test_a_grid_outside_the_range_moves_to_its_nearer_end_over_the_same_ground(
     low: float, high: float, wanted: float
 ) -> None:
-    here = grid(Affine.translation(500_000, 5_000_000) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5), "EPSG:32633")
+    here = grid(
+        Affine.translation(500_000, 5_000_000) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5), "EPSG:32633"
+    )
     there = here.at_gsd(low, high)
     assert there.pixel_size_m() == pytest.approx((wanted, wanted), rel=0.01)
     assert there.bounds == pytest.approx(here.bounds, abs=1e-6)

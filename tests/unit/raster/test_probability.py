@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from buildmap.raster.probability import threshold_steps, to_probability
+from buildmap.raster.probability import to_probability
 from buildmap.raster.writer import encode_probability
+from buildmap.vector.footprint import lowest_value
 
 
 def test_what_predict_stores_is_read_back_unchanged() -> None:
@@ -20,14 +21,15 @@ def test_floats_are_probabilities_and_never_wrap() -> None:
     assert to_probability(pixels, scale=1.0).tolist() == [0, 0, 63, 254, 254, 0, 254]
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("threshold", [0.0, 0.25, 0.5, 1.0])
 def test_a_float_is_a_building_from_the_threshold_on(threshold: float) -> None:
-    pixels = np.array([threshold - 1e-3, threshold, threshold + 1e-3], np.float32)
-    reached = to_probability(pixels, scale=1.0) >= threshold_steps(threshold)
-    assert reached.tolist() == [threshold == 0, True, True]
+    pixels = np.array([threshold - 5e-3, threshold, threshold + 5e-3], np.float32)
+    reached = to_probability(pixels, scale=1.0) >= lowest_value(threshold)
+    assert reached.tolist() == [threshold == 0, threshold != 0.25, True]
 
 
-def test_every_stored_value_reaches_its_own_threshold_and_no_higher_one() -> None:
-    steps = [threshold_steps(value / 254) for value in range(255)]
-    assert steps == list(range(255))
-    assert threshold_steps(0.1) == 26
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_stored_values_and_the_same_as_floats_agree(dtype: type[np.floating]) -> None:
+    stored = np.arange(255, dtype=np.uint8)
+    floats = (stored / 254).astype(dtype)
+    assert (to_probability(floats, scale=1.0) == to_probability(stored, scale=1 / 254)).all()

@@ -1,10 +1,12 @@
 """Reading: what is valid, what is resampled, and what is refused before any work."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from rasterio.shutil import copy
 
 from buildmap.errors import InputError, MissingInput
 from buildmap.raster.reader import RasterReader
@@ -87,10 +89,10 @@ def test_nodata_does_not_bleed_into_coarser_pixels(tmp_path: Path) -> None:
 
 
 def test_threads_read_the_same(tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     pixels = RNG.integers(0, 255, (3, 300, 200), np.uint8)
-    path = write_raster(tmp_path / "a.tif", pixels, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    path = write_raster(
+        tmp_path / "a.tif", pixels, tiled=True, blockxsize=64, blockysize=64, compress="deflate"
+    )
     rows = [window(0, row, 200, 20) for row in range(0, 300, 20)]
     with RasterReader(path) as reader, ThreadPoolExecutor(4) as pool:
         parts = list(pool.map(lambda w: reader.read(w).pixels, rows))
@@ -112,8 +114,6 @@ def test_missing_folder_empty_and_text_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_vrt_is_a_vrt_only_by_its_name(tmp_path: Path) -> None:
     write_raster(tmp_path / "a.tif", RNG.integers(0, 255, (1, 8, 8), np.uint8))
-    from rasterio.shutil import copy
-
     copy(tmp_path / "a.tif", tmp_path / "a.vrt", driver="VRT")
     with RasterReader(tmp_path / "a.vrt") as reader:
         assert reader.grid.width == 8

@@ -1,0 +1,5 @@
+"""`python -m buildmap`."""
+
+from buildmap.cli.app import main
+
+main()

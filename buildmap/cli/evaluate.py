@@ -1,0 +1,96 @@
+"""`buildmap evaluate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from buildmap.cli.options import Aoi, Json, Quiet, Threshold
+
+if TYPE_CHECKING:
+    from buildmap.evaluate import EvaluateSummary
+
+Prediction = Annotated[
+    Path, typer.Argument(metavar="PREDICTION", help="Probability, mask or footprints; or a folder of them.")
+]
+Truth = Annotated[
+    Path,
+    typer.Argument(metavar="TRUTH", help="Mask or footprints, in any CRS; or a folder, same file stems."),
+]
+Bbox = Annotated[
+    str | None,
+    typer.Option(
+        "--bbox",
+        metavar="LEFT,BOTTOM,RIGHT,TOP",
+        help="Only what lies inside counts; in the CRS of the truth raster, or else of the prediction's.",
+    ),
+]
+GsdM = Annotated[
+    float, typer.Option("--gsd-m", min=0.01, help="Side of a pixel in metres where both sides are layers.")
+]
+MinAreaM2 = Annotated[
+    float, typer.Option("--min-area-m2", min=0, help="Leave smaller buildings out of the object scores.")
+]
+
+
+def evaluate(
+    prediction: Prediction,
+    truth: Truth,
+    threshold: Threshold = None,
+    aoi: Aoi = None,
+    bbox: Bbox = None,
+    gsd_m: GsdM = 0.3,
+    min_area_m2: MinAreaM2 = 0.0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score predictions against the truth, by pixels and by buildings."""
+    from buildmap.cli.console import progress, report
+    from buildmap.evaluate import evaluate as run
+    from buildmap.metrics.scoring import Evaluation
+
+    evaluation = Evaluation(
+        threshold=0.5 if threshold is None else threshold,
+        aoi=aoi,
+        bbox=_box(bbox),
+        gsd_m=gsd_m,
+        min_area_m2=min_area_m2,
+    )
+    summary = run(prediction, truth, evaluation, progress=progress(quiet=quiet))
+    if json:
+        report(summary, json=True)
+    else:
+        typer.echo("\n".join(_table(summary)))
+
+
+def _table(summary: "EvaluateSummary") -> list[str]:
+    """Lay out the scores in columns: each pair, all together, then the buildings."""
+    rows = [(Path(pair.prediction).name, pair.pixels) for pair in summary.pairs]
+    rows = [("pixels", summary.micro)] if len(rows) == 1 else rows
+    if len(rows) > 1:
+        rows += [("micro", summary.micro), ("macro", summary.macro)]
+    found, objects = summary.instances, summary.objects
+    table: list[tuple[str, ...]] = [("", "IoU", "precision", "recall", "F1", "accuracy")]
+    table += [(name, *map(_share, (s.iou, s.precision, s.recall, s.f1, s.accuracy))) for name, s in rows]
+    table += [("buildings", "-", *map(_share, (objects.precision, objects.recall, objects.f1)), "-")]
+    width = max(len(name) for name, *_ in table)
+    return [
+        *(f"{name:<{width}}" + "".join(f"  {cell:>9}" for cell in cells) for name, *cells in table),
+        f"{found.tp} buildings found, {found.fp} invented, {found.fn} missed (IoU from {summary.iou_min:g})",
+    ]
+
+
+def _share(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _box(text: str | None) -> tuple[float, float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        left, bottom, right, top = (float(number) for number in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"--bbox '{text}' is not LEFT,BOTTOM,RIGHT,TOP") from error
+    if not (left < right and bottom < top):
+        raise typer.BadParameter(f"--bbox '{text}' is empty: LEFT < RIGHT and BOTTOM < TOP")
+    return left, bottom, right, top

@@ -1,0 +1,94 @@
+"""The story of `buildmap demo`: a small real scene, mapped and scored on your machine."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from buildmap.evaluate import evaluate
+from buildmap.execution.progress import Progress, Silent
+from buildmap.predict import predict
+from buildmap.publish import check_output, staged
+from buildmap.raster.picture import draw_outlines
+from buildmap.raster.reader import RasterReader
+from buildmap.vector.reader import read_footprints
+from buildmap.vectorize import vectorize
+
+SCENE, TRUTH, CREDITS = "scene.tif", "truth.gpkg", "CREDITS.md"
+PROBABILITY, FOOTPRINTS, OVERLAY = "probability.tif", "footprints.gpkg", "overlay.png"
+_MINE, _TRUE = (255, 210, 0), (0, 230, 255)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoSummary:
+    """What was made, and how good it is."""
+
+    folder: str
+    """Holds the scene, its true buildings, the map and the picture."""
+    footprints: int
+    """Buildings found."""
+    buildings: int
+    """Buildings in the truth."""
+    iou: float
+    """Pixel IoU of the probability at the model's threshold against the truth."""
+    object_f1: float
+    """Share of buildings matched one to one at IoU 0.5, as F1."""
+    overlay: str
+    """The scene with the map in yellow over the truth in cyan."""
+    seconds: float
+    """Wall time."""
+    commands: tuple[str, ...]
+    """What to type to do the same."""
+
+
+def demo(folder: Path, *, overwrite: bool = False, progress: Progress | None = None) -> DemoSummary:
+    """Copy the packaged scene to a folder, predict, vectorize, evaluate and draw it.
+
+    Raises:
+        OutputError: If one of the files exists already and `overwrite` is False.
+    """
+    started = time.monotonic()
+    progress = progress or Silent()
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (SCENE, TRUTH, CREDITS, PROBABILITY, FOOTPRINTS, OVERLAY)
+    scene, truth, _, probability, found, overlay = (folder / name for name in names)
+    for name in names:
+        check_output(folder / name, overwrite=overwrite)
+    for name in (SCENE, TRUTH, CREDITS):
+        _copy(name, folder / name)
+    predict(scene, probability, overwrite=overwrite, progress=progress)
+    outlined = vectorize(probability, found, overwrite=overwrite, progress=progress)
+    pixels = evaluate(probability, truth)
+    objects = evaluate(found, truth)
+    _draw(scene, truth, found, overlay)
+    return DemoSummary(
+        folder=str(folder),
+        footprints=outlined.footprints,
+        buildings=objects.buildings,
+        iou=pixels.micro.iou,
+        object_f1=objects.objects.f1,
+        overlay=str(overlay),
+        seconds=round(time.monotonic() - started, 1),
+        commands=(
+            f"buildmap predict {scene} {probability}",
+            f"buildmap vectorize {probability} {found}",
+            f"buildmap evaluate {found} {truth}",
+        ),
+    )
+
+
+def _copy(name: str, target: Path) -> None:
+    packaged = Path(str(resources.files("buildmap"))) / "scene" / name
+    with staged(target, overwrite=True) as aside:
+        shutil.copyfile(packaged, aside / name)
+
+
+def _draw(scene: Path, truth: Path, found: Path, overlay: Path) -> None:
+    with RasterReader(scene) as reader:
+        crs = reader.grid.crs
+    layers = [
+        (read_footprints(path, crs=crs).polygons, color) for path, color in [(truth, _TRUE), (found, _MINE)]
+    ]
+    with staged(overlay, overwrite=True) as aside:
+        draw_outlines(scene, layers, aside / overlay.name)

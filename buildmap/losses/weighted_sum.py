@@ -1,0 +1,40 @@
+"""The training loss of a preset: a weighted sum of losses."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from buildmap.losses.cross_entropy import CrossEntropy
+from buildmap.losses.dice import Dice
+from buildmap.preset import Loss
+
+
+def build_loss(loss: Loss) -> "WeightedSum":
+    """Sum the losses a preset gives a weight."""
+    parts = ((loss.bce, CrossEntropy()), (loss.dice, Dice()))
+    return WeightedSum([(weight, part) for weight, part in parts if weight])
+
+
+class WeightedSum(nn.Module):
+    """Sum of weight * loss over its parts."""
+
+    def __init__(self, parts: Sequence[tuple[float, nn.Module]]) -> None:
+        """Take weights and losses, in the order they are summed."""
+        super().__init__()
+        self.weights = [weight for weight, _ in parts]
+        self.parts = nn.ModuleList(part for _, part in parts)
+
+    def forward(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Sum the weighted losses.
+
+        Args:
+            logits: (B, 1, H, W).
+            target: (B, H, W), 0 or 1.
+            valid: (B, H, W) bool, False where the image has no data.
+
+        Returns:
+            Scalar in single precision.
+        """
+        terms = [w * part(logits, target, valid) for w, part in zip(self.weights, self.parts, strict=True)]
+        return torch.stack(terms).sum()

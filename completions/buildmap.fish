@@ -1,0 +1,1 @@
+complete --command buildmap --no-files --arguments "(env _BUILDMAP_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) buildmap)" --condition "env _BUILDMAP_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) buildmap"

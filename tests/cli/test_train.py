@@ -1,0 +1,153 @@
+"""`buildmap train`, seen from a shell."""
+
+import json
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from buildmap.cli.app import app
+from buildmap.preset import load_preset
+from tests.scenes import blocks_mask, houses_image, write_raster
+
+TOML = """
+title = "bright blocks"
+[data]
+gsd_min_m = 0.5
+gsd_max_m = 0.5
+bands = [1, 2, 3]
+mean = [0.45, 0.45, 0.45]
+std = [0.25, 0.25, 0.25]
+[model]
+name = "lite"
+width = 4
+depth = 2
+[loss]
+bce = 0.5
+dice = 0.5
+[augment]
+flips = true
+quarter_turns = true
+gsd_jitter = 0
+brightness = 0.1
+contrast = 0.1
+color = 0.1
+[training]
+chip_px = 32
+batch_size = 2
+steps_per_epoch = 2
+epochs = 3
+learning_rate = 0.01
+power = 0.9
+validation_share = 0.2
+seed = 0
+[predict]
+window_px = 64
+halo_px = 8
+threshold = 0.5
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a folder with training data and a preset, and go there."""
+    rng = np.random.default_rng(0)
+    mask = blocks_mask(rng, 128, 128, 40)
+    for folder in ("images", "labels"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    write_raster(tmp_path / "data" / "images" / "a.tif", houses_image(mask, rng))
+    write_raster(tmp_path / "data" / "labels" / "a.tif", mask)
+    (tmp_path / "p.toml").write_text(TOML)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["train", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_model_and_one_json_object_come_out(here: Path) -> None:
+    code, out, err = run("data", "m.safetensors", "--preset", "p.toml", "--device", "cpu", "--json", "-q")
+    assert (code, err) == (0, "")
+    summary = json.loads(out)
+    assert (summary["output"], summary["epochs"], summary["device"]) == ("m.safetensors", 3, "cpu")
+    assert summary["validation_iou_by_source"].keys() == {"images/a"}
+    assert 0 <= summary["validation_iou"] <= 1
+    assert (here / "m.safetensors").is_file()
+
+
+def test_epochs_on_the_command_line_win(here: Path) -> None:
+    arguments = ["data", "m.safetensors", "--preset", "p.toml", "--device", "cpu"]
+    code, out, _ = run(*arguments, "--epochs", "1")
+    assert code == 0
+    assert out.startswith("output")
+    assert len((here / "m.run" / "metrics.jsonl").read_text().splitlines()) == 1
+    code, _, err = run(*arguments, "--overwrite")
+    assert (code, "training.epochs 1, this one has 3" in err, "--restart" in err) == (78, True, True)
+    assert run(*arguments, "--overwrite", "--restart")[0] == 0
+    assert len((here / "m.run" / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "code", "message", "hint"),
+    [
+        (["data", "m.safetensors", "--preset", "litee"], 78, "no preset 'litee'", "did you mean 'lite'?"),
+        (["nowhere", "m.safetensors", "--preset", "p.toml"], 66, "nowhere is not a folder", "images/"),
+        (
+            ["data", "m.onnx", "--preset", "p.toml"],
+            73,
+            "m.onnx does not end in .safetensors",
+            "m.safetensors",
+        ),
+        (["data", "no/m.safetensors", "--preset", "p.toml"], 73, "folder no does not exist", "mkdir"),
+    ],
+)
+def test_each_failure_has_its_code_and_a_hint(
+    arguments: list[str], code: int, message: str, hint: str
+) -> None:
+    got, out, err = run(*arguments)
+    assert (got, out) == (code, "")
+    first, second = err.splitlines()
+    assert first.startswith("error: ") and message in first
+    assert second.startswith(" hint: ") and hint in second
+
+
+def test_an_existing_output_is_refused(here: Path) -> None:
+    (here / "m.safetensors").write_text("old")
+    code, _, err = run("data", "m.safetensors", "--preset", "p.toml")
+    assert (code, err.splitlines()[1]) == (73, " hint: pass --overwrite to replace it")
+    assert (here / "m.safetensors").read_text() == "old"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, _, err = run("data", "m.safetensors", "--preset", "p.toml", "--device", "cuda")
+    assert (code, "--device cpu" in err) == (69, True)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["data"],
+        ["data", "m.safetensors"],
+        ["data", "m.safetensors", "--preset", "p.toml", "--epochs", "0"],
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(arguments: list[str]) -> None:
+    code, out, _ = run(*arguments)
+    assert (code, out) == (2, "")
+
+
+def test_the_preset_above_is_a_whole_one(here: Path) -> None:
+    preset = asdict(load_preset(here / "p.toml"))
+    for section, keys in tomllib.loads(TOML).items():
+        assert section == "title" or keys.keys() <= preset[section].keys()

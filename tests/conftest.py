@@ -1,0 +1,22 @@
+"""What holds for every test: the caller's environment stays outside."""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("buildmap", deadline=None)
+hypothesis.settings.load_profile("buildmap")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith("BUILDMAP_")]:
+        monkeypatch.delenv(name)
+    logger = logging.getLogger("buildmap")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)

@@ -1,0 +1,110 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from buildmap.data.augment import draw_gsd_factor, draw_turn, turn, vary_colors
+from buildmap.raster.reader import Image
+from tests.unit.data.material import LIVELY, STILL
+
+SQUARE = np.arange(9).reshape(3, 3)
+
+
+def _layings(augment_changes: dict[str, bool]) -> set[bytes]:
+    rng = np.random.default_rng(0)
+    augment = replace(STILL, **augment_changes)
+    drawn = (draw_turn(augment, rng) for _ in range(300))
+    return {turn(SQUARE, mirror=mirror, quarters=quarters).tobytes() for mirror, quarters in drawn}
+
+
+def test_flips_and_quarter_turns_give_all_eight_ways_to_lay_a_square() -> None:
+    turned = [np.rot90(SQUARE, k) for k in range(4)]
+    eight = {array.tobytes() for array in turned + [array[:, ::-1] for array in turned]}
+    assert _layings({"flips": True, "quarter_turns": True}) == eight
+
+
+def test_flips_alone_never_turn_by_a_quarter() -> None:
+    four = [SQUARE, SQUARE[::-1], SQUARE[:, ::-1], SQUARE[::-1, ::-1]]
+    assert _layings({"flips": True}) == {array.tobytes() for array in four}
+
+
+def test_quarter_turns_alone_never_mirror() -> None:
+    assert _layings({"quarter_turns": True}) == {np.rot90(SQUARE, k).tobytes() for k in range(4)}
+
+
+def test_bands_turn_like_a_single_image() -> None:
+    bands = np.random.default_rng(0).random((3, 5, 5))
+    together = turn(bands, mirror=True, quarters=3)
+    assert all(
+        np.array_equal(together[band], turn(bands[band], mirror=True, quarters=3)) for band in range(3)
+    )
+
+
+def test_gsd_factors_are_spread_evenly_over_octaves() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([draw_gsd_factor(0.5, 2.0, rng) for _ in range(2000)])
+    assert drawn.min() >= 0.5 and drawn.max() <= 2.0
+    assert (drawn < 1).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def _image(dtype: str, low: int = 0, high: int = 256) -> Image:
+    rng = np.random.default_rng(0)
+    return Image(pixels=rng.integers(low, high, (3, 16, 16)).astype(dtype), valid=np.ones((16, 16), np.bool_))
+
+
+def test_no_change_of_color_only_scales() -> None:
+    for dtype, full_range in (("uint8", 255), ("uint16", 65535), ("float32", 1)):
+        image = _image(dtype)
+        same = vary_colors(image, STILL, np.random.default_rng(0))
+        assert same.pixels.dtype == np.float32
+        np.testing.assert_allclose(same.pixels, image.pixels / full_range, rtol=1e-6)
+
+
+def test_integers_stay_within_their_range_after_the_strongest_change() -> None:
+    strong = replace(STILL, brightness=1.0, contrast=1.0, color=1.0)
+    rng = np.random.default_rng(0)
+    drawn = [vary_colors(_image("uint8"), strong, rng).pixels for _ in range(20)]
+    assert min(pixels.min() for pixels in drawn) == 0
+    assert max(pixels.max() for pixels in drawn) == 1
+
+
+def test_brightness_shifts_all_pixels_by_one_amount() -> None:
+    image = _image("float32", high=2)
+    changed = vary_colors(image, replace(STILL, brightness=0.5), np.random.default_rng(0)).pixels
+    shift = changed - image.pixels
+    assert 0 < abs(shift[0, 0, 0]) <= 0.5
+    np.testing.assert_allclose(shift, shift[0, 0, 0], atol=1e-6)
+
+
+def test_contrast_keeps_the_mean_of_a_dark_image() -> None:
+    pixels = np.full((1, 16, 16), 1000, np.uint16)
+    pixels[:, :, ::2] = 1100
+    pixels = np.repeat(np.repeat(pixels, 4, 1), 4, 2)
+    image = Image(pixels=pixels, valid=np.ones(pixels.shape[1:], np.bool_))
+    changed = vary_colors(image, replace(STILL, contrast=0.5), np.random.default_rng(1)).pixels * 65535
+    assert changed.mean() == pytest.approx(1050, rel=1e-3)
+    assert np.ptp(changed) != pytest.approx(100, rel=0.05)
+
+
+def test_gains_differ_between_bands_within_their_limit() -> None:
+    image = _image("float32", low=1, high=2)
+    changed = vary_colors(image, replace(STILL, color=0.1), np.random.default_rng(0)).pixels[:, 0, 0]
+    assert len(set(changed.tolist())) == 3
+    assert (np.abs(changed - 1) <= 0.1).all()
+
+
+def test_invalid_pixels_do_not_move_the_contrast() -> None:
+    image = _image("float32", high=2)
+    spoiled = Image(pixels=image.pixels.copy(), valid=image.valid.copy())
+    spoiled.valid[:8] = False
+    spoiled.pixels[:, :8] = np.nan
+    changed = vary_colors(spoiled, LIVELY, np.random.default_rng(0)).pixels
+    assert np.isfinite(changed[:, 8:]).all()
+
+
+def test_colors_follow_from_the_generator() -> None:
+    one, same, other = (
+        vary_colors(_image("uint8"), LIVELY, np.random.default_rng(seed)).pixels for seed in (1, 1, 2)
+    )
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)

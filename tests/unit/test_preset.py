@@ -1,0 +1,79 @@
+"""Presets: every shipped file loads, and mistakes are named."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from buildmap.errors import MismatchError
+from buildmap.preset import find_preset, load_preset, preset_paths
+
+LITE = Path("presets/lite.toml")
+
+
+@pytest.mark.parametrize("path", sorted(Path("presets").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_preset_loads_and_fits_itself(path: Path) -> None:
+    preset = load_preset(path)
+    assert preset.title
+    assert preset.predict.window_px > 2 * preset.predict.halo_px
+    assert preset == find_preset(path.stem) == find_preset(str(path))
+
+
+def test_the_shipped_presets_are_those_in_the_folder_and_go_into_the_wheel() -> None:
+    assert sorted(preset_paths()) == sorted(path.stem for path in Path("presets").glob("*.toml"))
+    project = tomllib.loads(Path("pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"] == {"presets": "buildmap/presets"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "message", "hint"),
+    [
+        (("gsd_min_m", "gds_min_m"), "data: unknown key 'gds_min_m'", "did you mean 'gsd_min_m'?"),
+        (("bands = [1, 2, 3]", ""), "data: missing bands", None),
+        (("bands = [1, 2, 3]", "bands = [1, 2]"), "data: bands, mean and std differ in length", None),
+        (("gsd_min_m = 0.3", "gsd_min_m = 0.9"), "data: gsd_min_m 0.9 is not in 0..gsd_max_m 0.6", None),
+        (('name = "lite"', 'name = "light"'), "name is 'light', not one of lite", "did you mean 'lite'?"),
+        (("seed = 0", "seed = 0.5"), "training: seed is 0.5, not int", None),
+        (("[data]", "[data"), "p.toml: ", None),
+        (("[predict]", "[[predict]]"), "predict is [", None),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, edit: tuple[str, str], message: str, hint: str | None) -> None:
+    path = tmp_path / "p.toml"
+    text = LITE.read_text()
+    assert edit[0] in text
+    path.write_text(text.replace(*edit, 1))
+    with pytest.raises(MismatchError) as caught:
+        load_preset(path)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00"])
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "p.toml"
+    path.write_bytes(content)
+    with pytest.raises(MismatchError, match=r"p\.toml"):
+        load_preset(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("lit", "did you mean 'lite'?"), ("zzzzz", "shipped presets: "), ("gone.toml", None)],
+)
+def test_an_unknown_preset_is_refused_with_what_there_is(name: str, hint: str | None) -> None:
+    with pytest.raises(MismatchError, match=name) as caught:
+        find_preset(name)
+    assert caught.value.hint == hint if hint is None else str(caught.value.hint).startswith(hint)
+
+
+def test_a_source_window_has_four_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    source = '[[sources]]\nimage = "a.tif"\nannotations = "a.gpkg"\nuse = "train"\nwindow_px = '
+    path.write_text(f"{LITE.read_text()}\n{source}[0, 0, 10]\n")
+    with pytest.raises(MismatchError, match="window_px is not col_off, row_off, width, height"):
+        load_preset(path)
+    path.write_text(f"{LITE.read_text()}\n{source}[0, 0, 10, 20]\n")
+    assert load_preset(path).sources[0].window_px == (0, 0, 10, 20)

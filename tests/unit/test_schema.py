@@ -1,0 +1,100 @@
+"""Tables become dataclasses, and every mistake is named with its place."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildmap.errors import MismatchError
+from buildmap.schema import build, did_you_mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roof:
+    """Part of a table."""
+
+    pitch_deg: float
+    """Degrees."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """A table of every kind of field."""
+
+    name: str
+    """Text."""
+    kind: Literal["shed", "villa"]
+    """Choice."""
+    corners: tuple[int, ...]
+    """Numbers."""
+    roof: Roof
+    """Table."""
+    height_m: float | None = None
+    """Optional."""
+    sheds: tuple[Roof, ...] = ()
+    """Tables."""
+
+    def __post_init__(self) -> None:
+        if self.height_m is not None and self.height_m < 0:
+            raise ValueError(f"height_m {self.height_m} is below 0")
+
+
+def _table(**changes: Any) -> dict[str, Any]:
+    table = {"name": "a", "kind": "shed", "corners": [4, 5], "roof": {"pitch_deg": 30}, **changes}
+    return {key: value for key, value in table.items() if value is not ...}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "hint"),
+    [
+        ({"nmae": "b"}, "h: unknown key 'nmae'", "did you mean 'name'?"),
+        ({"zzz": 1}, "h: unknown key 'zzz'", None),
+        ({"name": ...}, "h: missing name", None),
+        ({"name": 3}, "h: name is 3, not str", None),
+        ({"kind": "vila"}, "h: kind is 'vila', not one of shed, villa", "did you mean 'villa'?"),
+        ({"corners": ["x"]}, "h: corners is 'x', not int", None),
+        ({"corners": 4}, "h: corners is 4, not ", None),
+        ({"corners": [True]}, "h: corners is True, not int", None),
+        ({"roof": {"pitch_deg": "steep"}}, "h: roof: pitch_deg is 'steep', not float", None),
+        ({"roof": {}}, "h: roof: missing pitch_deg", None),
+        ({"roof": 3}, "h: roof is 3, not Roof", None),
+        ({"height_m": -1}, "h: height_m -1.0 is below 0", None),
+        ({"sheds": [{"pich_deg": 1}]}, "h: sheds: unknown key 'pich_deg'", "did you mean 'pitch_deg'?"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(changes: dict[str, Any], message: str, hint: str | None) -> None:
+    with pytest.raises(MismatchError) as caught:
+        build(House, _table(**changes), where="h")
+    assert str(caught.value).startswith(message)
+    assert caught.value.hint == hint
+
+
+def test_absent_fields_take_their_defaults_and_whole_numbers_become_floats() -> None:
+    house = build(House, _table(height_m=3), where="h")
+    assert (house.height_m, house.sheds, house.corners) == (3.0, (), (4, 5))
+    assert isinstance(house.roof.pitch_deg, float)
+    assert build(House, _table(height_m=None), where="h").height_m is None
+
+
+houses = st.builds(
+    House,
+    name=st.text(),
+    kind=st.sampled_from(["shed", "villa"]),
+    corners=st.lists(st.integers()).map(tuple),
+    roof=st.builds(Roof, pitch_deg=st.floats(allow_nan=False)),
+    height_m=st.none() | st.floats(0, 1e6),
+    sheds=st.lists(st.builds(Roof, pitch_deg=st.floats(allow_nan=False)), max_size=2).map(tuple),
+)
+
+
+@given(houses)
+def test_what_a_dataclass_becomes_builds_it_again(house: House) -> None:
+    assert build(House, asdict(house), where="h") == house
+
+
+@given(st.text(), st.lists(st.text()))
+def test_a_suggestion_is_one_of_the_choices(word: str, choices: list[str]) -> None:
+    suggestion = did_you_mean(word, choices)
+    assert suggestion is None or suggestion in {f"did you mean '{choice}'?" for choice in choices}

@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from shapely.geometry import box
+
+from buildmap.errors import InputError
+from buildmap.vector.footprint import FootprintBatch, Outlining, footprints, lowest_value
+from tests.scenes import ORIGIN, UTM
+
+EXACT = Outlining(threshold=0.5, simplify_m=0, min_area_m2=0, min_hole_m2=0)
+
+
+def cut(values: NDArray[np.uint8], height: int) -> list[NDArray[np.uint8]]:
+    return [values[row : row + height] for row in range(0, len(values), height)]
+
+
+def draw(values: NDArray[np.uint8], settings: Outlining = EXACT, *, height: int = 16) -> list[FootprintBatch]:
+    return list(footprints(cut(values, height), transform=ORIGIN, crs=UTM, settings=settings))
+
+
+def columns(batches: list[FootprintBatch]) -> list[list[object]]:
+    names = ("footprint_id", "area_m2", "perimeter_m", "confidence")
+    table = [np.concatenate([getattr(batch, name) for batch in batches]).tolist() for name in names]
+    return [*table, [polygon.wkb for batch in batches for polygon in batch.polygons]]
+
+
+def test_a_house_has_its_place_area_perimeter_and_confidence() -> None:
+    values = np.zeros((40, 40), np.uint8)
+    values[10:20, 6:26] = 254
+    values[10:20, 6:16] = 127
+    (batch,) = draw(values)
+    assert batch.polygons[0].equals(box(400_003, 4_999_990, 400_013, 4_999_995))
+    assert batch.footprint_id.tolist() == [1]
+    assert batch.area_m2[0] == pytest.approx(50, rel=2e-3)
+    assert batch.perimeter_m[0] == pytest.approx(30, rel=1e-3)
+    assert batch.confidence[0] == pytest.approx(0.75)
+
+
+def test_all_columns_are_the_same_for_any_height_of_strips() -> None:
+    rng = np.random.default_rng(0)
+    field = gaussian_filter(rng.standard_normal((90, 70)), 2)
+    values = np.clip(127 + 900 * field, 0, 254).astype(np.uint8)
+    settings = Outlining(threshold=0.6, min_area_m2=2, min_hole_m2=1)
+    whole = columns(draw(values, settings, height=90))
+    assert len(whole[0]) > 5
+    assert columns(draw(values, settings, height=1)) == whole
+    assert columns(draw(values, settings, height=13)) == whole
+
+
+def test_ids_count_on_over_batches_and_small_footprints_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("buildmap.vector.outlines._COLLECT_FROM_CORNERS", 0)
+    values = np.zeros((60, 20), np.uint8)
+    values[2:12, 2:12] = values[20:22, 2:4] = values[40:50, 2:12] = 254
+    batches = draw(values, Outlining(threshold=0.5), height=5)
+    assert [batch.footprint_id.tolist() for batch in batches] == [[1], [2]]
+
+
+def test_small_holes_are_filled_in_square_metres() -> None:
+    values = np.full((40, 40), 254, np.uint8)
+    values[4:6, 4:6] = values[20:30, 20:30] = 0
+    (kept,) = draw(values, Outlining(threshold=0.5, min_hole_m2=5))
+    assert len(kept.polygons[0].interiors) == 1
+    assert kept.area_m2[0] == pytest.approx(400 - 25, rel=2e-3)
+
+
+def test_tolerance_is_in_metres_on_the_ground_in_degrees_too() -> None:
+    rows, cols = np.mgrid[:60, :60]
+    values = np.where(np.abs(rows - cols) < 12, 254, 0).astype(np.uint8)
+    transform = Affine(5e-6, 0, 13.4, 0, -5e-6, 52.5)
+    corners = []
+    for simplify_m in (0.0, None, 30.0):
+        settings = Outlining(threshold=0.5, simplify_m=simplify_m)
+        (batch,) = footprints([values], transform=transform, crs="EPSG:4326", settings=settings)
+        corners.append(int(shapely.get_num_coordinates(batch.polygons)[0]))
+        assert batch.polygons[0].is_valid
+        assert batch.polygons[0].exterior.is_ccw
+    assert corners[0] > 100 > corners[1] >= corners[2]
+
+
+def test_threshold_zero_takes_every_valid_pixel_and_no_other() -> None:
+    values = np.zeros((8, 8), np.uint8)
+    values[:, 4:] = 255
+    (batch,) = draw(values, Outlining(threshold=0, simplify_m=0, min_area_m2=0))
+    assert batch.polygons[0].equals(box(400_000, 4_999_996, 400_002, 5_000_000))
+
+
+def test_nothing_found_gives_no_batch() -> None:
+    assert draw(np.zeros((8, 8), np.uint8)) == []
+    assert list(footprints([], transform=ORIGIN, crs=UTM, settings=EXACT)) == []
+
+
+def test_the_first_value_reaches_the_threshold_and_the_one_below_does_not() -> None:
+    for threshold in (0.0, 0.1, 0.5, 1 / 3, 1.0, *(step / 254 for step in range(255))):
+        lowest = lowest_value(threshold)
+        assert lowest / 254 >= threshold - 1e-8
+        assert (lowest - 1) / 254 < threshold
+
+
+def test_a_raster_without_crs_is_refused_before_the_first_strip_is_read() -> None:
+    def strips() -> object:
+        pytest.fail("a strip was read")
+        yield
+
+    with pytest.raises(InputError, match="no CRS"):
+        next(footprints(strips(), transform=ORIGIN, crs=None, settings=EXACT))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": 1.5}, {"simplify_m": -1.0}, {"min_area_m2": float("nan")}])
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Outlining(**{"threshold": 0.5, **wrong})

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +41,10 @@ class Prediction:
     """1-based bands to show the model, in its order; the model's own when None."""
     resample: bool = True
     """Work at a GSD the model knows; False keeps the raster's pixels."""
-    outlining: Outlining | None = None
-    """How to draw footprints, where the output is a layer; the model's threshold when None."""
+    threshold: float | None = None
+    """Probability from which a pixel belongs to a footprint; the model's own when None."""
+    outlining: Outlining = field(default_factory=Outlining)
+    """How else to draw footprints, where the output is a layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,8 @@ def predict(
         strips = probability_strips(reader, backend, tally=tally, progress=progress or Silent())
         provenance = _provenance(reader, backend, prediction)
         if is_vector(output):
-            outlining = prediction.outlining or Outlining(threshold=card.threshold)
+            threshold = card.threshold if prediction.threshold is None else prediction.threshold
+            outlining = replace(prediction.outlining, threshold=threshold)
             found = _write_footprints(folder / output.name, reader, strips, outlining, provenance)
         else:
             _write_probability(folder / output.name, reader, strips, provenance)

@@ -89,7 +89,9 @@ def _locked(output: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         who = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
-        raise LockedError(f"another run ({who}) holds {output}", hint="try again when it has ended") from error
+        raise LockedError(
+            f"another run ({who}) holds {output}", hint="try again when it has ended"
+        ) from error
     except OSError as error:
         raise OutputError(f"cannot create files in {output.parent}: {error.strerror}") from error
     try:

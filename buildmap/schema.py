@@ -52,16 +52,18 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
         return build(hint, value, where=where)
     if origin is Literal:
-        if value in arguments:
-            return value
-        raise MismatchError(
-            f"{where} is '{value}', not one of {', '.join(map(str, arguments))}",
-            hint=did_you_mean(str(value), [str(a) for a in arguments]),
-        )
+        return _choose(arguments, value, where)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(arguments[0], item, where) for item in value)
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is hint:
-        return value
+    if type(value) is hint or (hint is float and type(value) is int):
+        return hint(value)
     raise MismatchError(f"{where} is {value!r}, not {getattr(hint, '__name__', hint)}")
+
+
+def _choose(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value in choices:
+        return value
+    raise MismatchError(
+        f"{where} is '{value}', not one of {', '.join(map(str, choices))}",
+        hint=did_you_mean(str(value), [str(choice) for choice in choices]),
+    )

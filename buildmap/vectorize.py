@@ -80,7 +80,7 @@ def vectorize(
         StorageError: If reading or writing fails.
     """
     started = time.monotonic()
-    settings = settings or Outlining(threshold=0.5)
+    settings = settings or Outlining()
     check_distinct(output, raster)
     with RasterReader(raster) as reader, staged(output, overwrite=overwrite) as folder:
         crs = _check(reader, assume_crs)

@@ -16,7 +16,10 @@ def demo(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Map a small real scene the model has not seen, and score the map."""
+    """Map and score a small real scene.
+
+    The built-in model has not learned from it.
+    """
     from buildmap.cli.console import progress, report
     from buildmap.demo import demo as run
 

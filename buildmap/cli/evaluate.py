@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildmap.cli.options import Aoi, Json, Quiet, Threshold
+from buildmap.cli.options import Aoi, Json, MinAreaM2, Quiet, Threshold
 
 if TYPE_CHECKING:
     from buildmap.evaluate import EvaluateSummary
@@ -28,9 +28,6 @@ Bbox = Annotated[
 GsdM = Annotated[
     float, typer.Option("--gsd-m", min=0.01, help="Side of a pixel in metres where both sides are layers.")
 ]
-MinAreaM2 = Annotated[
-    float, typer.Option("--min-area-m2", min=0, help="Leave smaller buildings out of the object scores.")
-]
 
 
 def evaluate(
@@ -44,7 +41,10 @@ def evaluate(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score predictions against the truth, by pixels and by buildings."""
+    """Score maps by pixels and by buildings.
+
+    Each side is a raster or a layer, in any CRS, or a folder of them.
+    """
     from buildmap.cli.console import progress, report
     from buildmap.evaluate import evaluate as run
     from buildmap.metrics.scoring import Evaluation

@@ -12,7 +12,10 @@ Output = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Runs without
 
 
 def export(model: Model, output: Output, overwrite: Overwrite = False, json: Json = False) -> None:
-    """Write a trained model as ONNX, and check that it gives the same probabilities."""
+    """Write a trained model as ONNX.
+
+    The file runs without torch, and is checked to give the same probabilities.
+    """
     from buildmap.cli.console import report
     from buildmap.export import export as run
 

@@ -1,12 +1,15 @@
 """Options shared by commands: one definition per flag."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from buildmap.cli.console import log_to_stderr
 from buildmap.preset import preset_paths
+
+if TYPE_CHECKING:
+    from buildmap.vector.footprint import Outlining
 
 
 def _log(verbose: bool) -> bool:
@@ -42,3 +45,29 @@ Threshold = Annotated[
     float | None,
     typer.Option("--threshold", min=0, max=1, help="Probability from which a pixel is a building."),
 ]
+SimplifyM = Annotated[
+    float | None,
+    typer.Option(
+        "--simplify-m",
+        min=0,
+        help="Metres a corner may lie off the new outline; one pixel if absent, 0 for raw pixel edges.",
+    ),
+]
+MinAreaM2 = Annotated[
+    float, typer.Option("--min-area-m2", min=0, help="Leave out footprints smaller than this.")
+]
+MinHoleM2 = Annotated[float, typer.Option("--min-hole-m2", min=0, help="Fill holes smaller than this.")]
+
+
+def outlining(
+    threshold: float, simplify_m: float | None, min_area_m2: float, min_hole_m2: float
+) -> "Outlining":
+    """Gather how footprints are drawn; nonsense that a range cannot catch is a usage error."""
+    from buildmap.vector.footprint import Outlining
+
+    try:
+        return Outlining(
+            threshold=threshold, simplify_m=simplify_m, min_area_m2=min_area_m2, min_hole_m2=min_hole_m2
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from buildmap.cli.options import Device, Json, Overwrite, Quiet, RasterPath, Threshold
+from buildmap.cli.options import (
+    Device,
+    Json,
+    MinAreaM2,
+    MinHoleM2,
+    Overwrite,
+    Quiet,
+    RasterPath,
+    SimplifyM,
+    Threshold,
+    outlining,
+)
 
 Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="Probability (.tif) or footprints (.gpkg).")]
 ModelFile = Annotated[
@@ -28,23 +39,30 @@ def predict(
     no_resample: NoResample = False,
     device: Device = "auto",
     threshold: Threshold = None,
+    simplify_m: SimplifyM = None,
+    min_area_m2: MinAreaM2 = 5.0,
+    min_hole_m2: MinHoleM2 = 5.0,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Predict buildings over a raster of any size."""
+    """Predict buildings over a raster.
+
+    A .tif as OUTPUT holds probability, 0..254 and 255 for no data; a .gpkg holds footprints, from the
+    model's own threshold if --threshold is not given.
+    """
     from buildmap.cli.console import progress, report
     from buildmap.inference.backend import builtin_model
     from buildmap.predict import Prediction
     from buildmap.predict import predict as run
-    from buildmap.vector.footprint import Outlining
 
     prediction = Prediction(
         model=model or builtin_model(),
         device=device,
         bands=_numbers(bands),
         resample=not no_resample,
-        outlining=None if threshold is None else Outlining(threshold=threshold),
+        threshold=threshold,
+        outlining=outlining(0.5, simplify_m, min_area_m2, min_hole_m2),
     )
     summary = run(raster, output, prediction, overwrite=overwrite, progress=progress(quiet=quiet))
     report(summary, json=json)

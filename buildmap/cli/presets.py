@@ -47,7 +47,7 @@ class PresetList:
 
 
 def presets(name: Name = None, *, json: Json = False) -> None:
-    """List the shipped presets, or print one as TOML."""
+    """List the shipped presets, or print one."""
     if name is not None:
         typer.echo(_toml(name), nl=False)
         return

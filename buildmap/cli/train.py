@@ -33,7 +33,10 @@ def train(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a model; the same command goes on where it was interrupted."""
+    """Learn a model from rasters and annotations.
+
+    The same command, given again, goes on where an interrupted one ended.
+    """
     chosen = find_preset(preset)
     if epochs is not None:
         chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))

@@ -4,20 +4,19 @@ from typing import Annotated
 
 import typer
 
-from buildmap.cli.options import Json, OutputPath, Overwrite, Quiet, RasterPath, Threshold
+from buildmap.cli.options import (
+    Json,
+    MinAreaM2,
+    MinHoleM2,
+    OutputPath,
+    Overwrite,
+    Quiet,
+    RasterPath,
+    SimplifyM,
+    Threshold,
+    outlining,
+)
 
-SimplifyM = Annotated[
-    float | None,
-    typer.Option(
-        "--simplify-m",
-        min=0,
-        help="Metres a corner may lie off the new outline; one pixel if absent, 0 for raw pixel edges.",
-    ),
-]
-MinAreaM2 = Annotated[
-    float, typer.Option("--min-area-m2", min=0, help="Leave out footprints smaller than this.")
-]
-MinHoleM2 = Annotated[float, typer.Option("--min-hole-m2", min=0, help="Fill holes smaller than this.")]
 Layer = Annotated[str, typer.Option("--layer", help="Name of the layer.")]
 AssumeCrs = Annotated[
     str | None, typer.Option("--assume-crs", metavar="EPSG:CODE", help="CRS of a raster that does not say.")
@@ -37,24 +36,18 @@ def vectorize(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw footprints (.gpkg) around the buildings of a mask or of probability, from 0.5 if not told."""
+    """Draw footprints around buildings.
+
+    RASTER is probability as predict writes it, or any mask; OUTPUT is a GeoPackage. A pixel is a
+    building from probability 0.5 if --threshold is not given.
+    """
     from buildmap.cli.console import progress, report
-    from buildmap.vector.footprint import Outlining
     from buildmap.vectorize import vectorize as run
 
-    try:
-        settings = Outlining(
-            threshold=0.5 if threshold is None else threshold,
-            simplify_m=simplify_m,
-            min_area_m2=min_area_m2,
-            min_hole_m2=min_hole_m2,
-        )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     summary = run(
         raster,
         output,
-        settings,
+        outlining(0.5 if threshold is None else threshold, simplify_m, min_area_m2, min_hole_m2),
         layer=layer,
         assume_crs=assume_crs,
         overwrite=overwrite,

@@ -26,7 +26,7 @@ _STEPS = 254
 class Outlining:
     """How footprints are drawn."""
 
-    threshold: float
+    threshold: float = 0.5
     """Probability from which a pixel is a building, 0..1."""
     simplify_m: float | None = None
     """Metres a corner may lie off the simplified outline; one pixel when None, raw pixel edges when 0."""

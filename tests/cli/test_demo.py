@@ -1,0 +1,60 @@
+"""`buildmap demo`: the packaged scene and the built-in model, end to end."""
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from buildmap.cli.app import app
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    folder = tmp_path_factory.mktemp("demo") / "new folder"
+    result = CliRunner().invoke(app, ["demo", str(folder), "--json"])
+    assert result.exit_code == 0, result.stderr
+    return folder, json.loads(result.stdout)
+
+
+def test_the_builtin_model_maps_a_scene_it_has_not_seen(shown: tuple[Path, dict[str, object]]) -> None:
+    folder, summary = shown
+    layer = gpd.read_file(folder / "footprints.gpkg")
+    truth = gpd.read_file(folder / "truth.gpkg")
+    assert summary["footprints"] == len(layer)
+    assert summary["buildings"] == len(truth)
+    assert summary["iou"] > 0.6
+    assert layer.is_valid.all()
+    overlap = (
+        layer.union_all().intersection(truth.union_all()).area
+        / layer.union_all().union(truth.union_all()).area
+    )
+    assert summary["iou"] == pytest.approx(overlap, abs=0.03)
+
+
+def test_picture_and_credits_lie_beside_the_map(shown: tuple[Path, dict[str, object]]) -> None:
+    folder, _ = shown
+    assert Image.open(folder / "overlay.png").size[0] > 300
+    assert "OpenStreetMap" in (folder / "CREDITS.md").read_text(encoding="utf-8")
+
+
+def test_a_second_run_is_refused_before_it_writes(shown: tuple[Path, dict[str, object]]) -> None:
+    folder, _ = shown
+    before = (folder / "footprints.gpkg").stat().st_mtime_ns
+    result = CliRunner().invoke(app, ["demo", str(folder)])
+    assert result.exit_code == 73
+    assert (folder / "footprints.gpkg").stat().st_mtime_ns == before
+
+
+def test_the_printed_commands_are_what_it_did(shown: tuple[Path, dict[str, object]]) -> None:
+    folder, summary = shown
+    for command in summary["commands"]:
+        words = command.removeprefix("buildmap ").replace(str(folder), "@").split()
+        arguments = [word.replace("@", str(folder)) for word in words]
+        if arguments[0] != "evaluate":
+            arguments.append("--overwrite")
+        result = CliRunner().invoke(app, [*arguments, "--json"])
+        assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["objects"]["f1"] == pytest.approx(summary["object_f1"])

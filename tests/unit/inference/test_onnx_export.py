@@ -1,0 +1,41 @@
+"""ONNX export: the same probabilities, any size and batch, the same card."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from buildmap.inference.onnx_backend import OnnxBackend
+from buildmap.inference.onnx_export import export_onnx, largest_difference
+from buildmap.models import build_model
+from buildmap.preset import Model
+from tests.networks import make_card
+
+MODELS = {
+    "lite": Model(name="lite", width=4, depth=3),
+    "lite at full resolution": Model(name="lite", width=4, depth=2, stem_stride=1),
+    "unet": Model(name="unet", encoder="resnet18"),
+}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_onnx_equals_torch_at_other_sizes_than_it_was_traced_at(tmp_path: Path, model: Model) -> None:
+    torch.manual_seed(0)
+    network = build_model(model, 3, 1).eval()
+    card = make_card(model=model, stride=network.stride)
+    export_onnx(network, card, tmp_path / "m.onnx")
+    assert largest_difference(network, card, tmp_path / "m.onnx") < 1e-5
+    backend = OnnxBackend(tmp_path / "m.onnx")
+    assert backend.card == card
+    images = np.random.default_rng(0).standard_normal((3, 3, 96, 32)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(backend.logits(images), expected, atol=1e-4)
+
+
+def test_another_networks_file_is_told_apart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    card = make_card(model=MODELS["lite"], stride=8)
+    export_onnx(build_model(MODELS["lite"], 3, 1), card, tmp_path / "m.onnx")
+    assert largest_difference(build_model(MODELS["lite"], 3, 1), card, tmp_path / "m.onnx") > 1e-3

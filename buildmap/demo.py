@@ -1,5 +1,6 @@
 """The story of `buildmap demo`: a small real scene, mapped and scored on your machine."""
 
+import shlex
 import shutil
 import time
 from dataclasses import dataclass
@@ -38,8 +39,6 @@ class DemoSummary:
     """The scene with the map in yellow over the truth in cyan."""
     seconds: float
     """Wall time."""
-    commands: tuple[str, ...]
-    """What to type to do the same."""
 
 
 def demo(folder: Path, *, overwrite: bool = False, progress: Progress | None = None) -> DemoSummary:
@@ -70,11 +69,18 @@ def demo(folder: Path, *, overwrite: bool = False, progress: Progress | None = N
         object_f1=objects.objects.f1,
         overlay=str(overlay),
         seconds=round(time.monotonic() - started, 1),
-        commands=(
-            f"buildmap predict {scene} {probability}",
-            f"buildmap vectorize {probability} {found}",
-            f"buildmap evaluate {found} {truth}",
-        ),
+    )
+
+
+def commands(folder: Path) -> tuple[str, ...]:
+    """Give what to type to do the same in a folder that `demo` has filled."""
+    scene, truth, probability, found = (
+        shlex.quote(str(folder / name)) for name in (SCENE, TRUTH, PROBABILITY, FOOTPRINTS)
+    )
+    return (
+        f"buildmap predict {scene} {probability}",
+        f"buildmap vectorize {probability} {found}",
+        f"buildmap evaluate {found} {truth}",
     )
 
 

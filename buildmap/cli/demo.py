@@ -21,11 +21,12 @@ def demo(
     The built-in model has not learned from it.
     """
     from buildmap.cli.console import progress, report
+    from buildmap.demo import commands
     from buildmap.demo import demo as run
 
     summary = run(folder, overwrite=overwrite, progress=progress(quiet=quiet))
     report(summary, json=json)
     if not json:
         typer.echo("\ndo it yourself:")
-        for command in summary.commands:
+        for command in commands(folder):
             typer.echo(f"  {command}")

@@ -69,7 +69,8 @@ class FootprintWriter:
             path: New file, in a folder of our own: see `publish.staged`.
             crs: What pyproj understands as a CRS, or an object with `to_wkt`.
             layer: Name of the layer.
-            provenance: Stored as metadata `BUILDMAP` of the file.
+            provenance: Stored as metadata `BUILDMAP` of the layer; of the file, every reader would leave
+                an `.aux.xml`.
 
         Raises:
             InputError: If the format cannot grow batch by batch, or there is no CRS.
@@ -151,7 +152,7 @@ class FootprintWriter:
                     geometry_type="Polygon",
                     crs=self._crs,
                     append=self._begun,
-                    dataset_metadata=None if self._begun else self._metadata,
+                    layer_metadata=None if self._begun else self._metadata,
                 )
             except (DataSourceError, DataLayerError, FeatureError) as error:
                 raise self._failure(str(error)) from error

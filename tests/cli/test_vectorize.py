@@ -208,6 +208,6 @@ def test_what_made_the_layer_is_stored_in_it(tmp_path: Path, mask: np.ndarray) -
 
     raster = write_raster(tmp_path / "m.tif", mask)
     assert run(raster, tmp_path / "out.gpkg", "-q", "--threshold", 0.25)[0] == 0
-    stored = json.loads(pyogrio.read_info(tmp_path / "out.gpkg")["dataset_metadata"]["BUILDMAP"])
+    stored = json.loads(pyogrio.read_info(tmp_path / "out.gpkg")["layer_metadata"]["BUILDMAP"])
     assert (stored["verb"], stored["source"]) == ("vectorize", "m.tif")
     assert "threshold=0.25" in stored["options"]

@@ -66,8 +66,9 @@ def test_provenance_is_stored_in_the_file(tmp_path: Path) -> None:
     provenance = Provenance(verb="vectorize", source="a.tif", source_fingerprint="00")
     with FootprintWriter(path, crs=UTM, provenance=provenance) as writer:
         writer.write(batch(1, 1))
-    stored = pyogrio.read_info(path)["dataset_metadata"]["BUILDMAP"]
+    stored = pyogrio.read_info(path)["layer_metadata"]["BUILDMAP"]
     assert json.loads(stored)["source"] == "a.tif"
+    assert [left.name for left in tmp_path.iterdir()] == ["out.gpkg"]  # reading leaves nothing beside it
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What a network learns from: batches of chips, each a pure function of the seed and the step."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 
 from buildmap.data.augment import draw_gsd_factor, draw_turn, turn, vary_colors
 from buildmap.data.chips import (
@@ -106,9 +104,6 @@ class Chips:
         self._preset = preset
         self._workers = workers
         with ExitStack() as stack:
-            # rasterio hides this warning while it draws, in a way that lets it through in threads.
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
             self.sources = open_sources(root, preset, memory_bytes=memory_bytes, progress=progress)
             for source in self.sources:
                 stack.callback(source.close)

@@ -6,6 +6,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
+from buildmap.raster.quiet import unreferenced_is_fine
+
 _MANY_VERTICES = 1000
 _MARGIN_PX = 2
 _STEPS_PER_PIXEL = 2**16
@@ -40,7 +42,9 @@ class FootprintIndex:
         shapes = _clip(_to_pixels(near, ~transform), height=height, width=width)
         if len(shapes) == 0:
             return np.zeros((height, width), np.bool_)
-        return np.asarray(rasterize(shapes, out_shape=(height, width), dtype="uint8")).astype(np.bool_)
+        with unreferenced_is_fine():
+            drawn = rasterize(shapes, out_shape=(height, width), dtype="uint8")
+        return np.asarray(drawn).astype(np.bool_)
 
 
 def _to_pixels(polygons: NDArray[np.object_], to_pixel: Affine) -> NDArray[np.object_]:

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +9,13 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as FloatWindow
 
 from buildmap.errors import InputError, MissingInput, StorageError
 from buildmap.raster.grid import Grid
+from buildmap.raster.quiet import unreferenced_is_fine
 from buildmap.raster.windows import Window
 
 _LARGEST_BLOCK_BYTES = 2**30
@@ -128,8 +128,7 @@ class RasterReader:
         dataset: DatasetReader | None = getattr(self._threads, "dataset", None)
         if dataset is None:
             try:
-                with self._lock, warnings.catch_warnings():
-                    warnings.simplefilter("ignore", NotGeoreferencedWarning)  # `Grid` tells it
+                with unreferenced_is_fine():
                     dataset = rasterio.open(self.path, driver=self._driver)
             except RasterioIOError as error:
                 raise InputError(f"{self.path} cannot be read as a raster: {error}") from error

@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from buildmap.errors import StorageError
 from buildmap.raster.grid import Grid
+from buildmap.raster.quiet import unreferenced_is_fine
 
 BLOCK_PX = 512
 """Side of an internal tile, and the rows that are compressed at a time."""
@@ -47,24 +48,25 @@ class RasterWriter:
         self._rows = np.zeros((0, grid.width), np.uint8)
         self._written = 0
         self._checksum = 0
-        self._dataset = rasterio.open(
-            self._plain,
-            "w",
-            driver="GTiff",
-            width=grid.width,
-            height=grid.height,
-            count=1,
-            dtype="uint8",
-            crs=grid.crs,
-            transform=grid.transform,
-            nodata=NODATA,
-            tiled=True,
-            blockxsize=BLOCK_PX,
-            blockysize=BLOCK_PX,
-            compress="zstd",
-            zstd_level=1,
-            bigtiff="if_safer",
-        )
+        with unreferenced_is_fine():
+            self._dataset = rasterio.open(
+                self._plain,
+                "w",
+                driver="GTiff",
+                width=grid.width,
+                height=grid.height,
+                count=1,
+                dtype="uint8",
+                crs=grid.crs,
+                transform=grid.transform,
+                nodata=NODATA,
+                tiled=True,
+                blockxsize=BLOCK_PX,
+                blockysize=BLOCK_PX,
+                compress="zstd",
+                zstd_level=1,
+                bigtiff="if_safer",
+            )
         self._dataset.scales = (1 / PROBABILITY_STEPS,)
         self._dataset.update_tags(**tags)
         self._dataset.set_band_description(1, "building probability")
@@ -97,16 +99,17 @@ class RasterWriter:
         if self._written != self._grid.height:
             raise ValueError(f"{self._written} rows written of {self._grid.height}")
         try:
-            copy(
-                self._plain,
-                self.path,
-                driver="COG",
-                compress="zstd",
-                level=1,
-                blocksize=BLOCK_PX,
-                overview_resampling="average",
-                bigtiff="if_safer",
-            )
+            with unreferenced_is_fine():
+                copy(
+                    self._plain,
+                    self.path,
+                    driver="COG",
+                    compress="zstd",
+                    level=1,
+                    blocksize=BLOCK_PX,
+                    overview_resampling="average",
+                    bigtiff="if_safer",
+                )
             same = checksum(self.path) == self._checksum
         except RasterioError as error:
             raise StorageError(f"cannot write {self.path}: {error}", hint="is the disk full?") from error
@@ -122,7 +125,9 @@ class RasterWriter:
 def checksum(path: Path) -> int:
     """Give the CRC-32 of a one-band raster's values, row by row."""
     value = 0
-    with rasterio.open(path) as dataset:
+    with unreferenced_is_fine():
+        dataset = rasterio.open(path)
+    with dataset:
         for row in range(0, dataset.height, BLOCK_PX):
             height = min(BLOCK_PX, dataset.height - row)
             value = zlib.crc32(dataset.read(1, window=Window(0, row, dataset.width, height)), value)

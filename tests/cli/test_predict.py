@@ -7,9 +7,11 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from typer.testing import CliRunner
 
 from buildmap.cli.app import app
+from buildmap.raster.reader import RasterReader
 from tests.networks import make_card, write_onnx
 from tests.scenes import blocks_mask, houses_image, write_raster
 
@@ -118,3 +120,17 @@ def test_a_raster_finer_than_the_model_is_predicted_at_the_models_gsd(tmp_path: 
         assert ours.bounds == pytest.approx(theirs.bounds, abs=1e-6)
     _, out, _ = run(fine, tmp_path / "q.tif", "--model", model, "--json", "--no-resample")
     assert json.loads(out)["width_px"] == 100
+
+
+def test_a_picture_without_georeference_is_predicted_pixel_by_pixel(scene: Path, tmp_path: Path) -> None:
+    with rasterio.open(scene) as dataset:
+        Image.fromarray(np.moveaxis(dataset.read(), 0, -1)).save(tmp_path / "in.png")
+    code, out, err = run(tmp_path / "in.png", tmp_path / "p.tif", "--model", tmp_path / "m.onnx", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["gsd_m"] is None
+    with RasterReader(tmp_path / "p.tif") as reader:
+        got = reader.read(reader.grid.window).pixels[0] >= 127
+    np.testing.assert_array_equal(got, np.load(tmp_path / "mask.npy") == 1)
+    code, _, err = run(tmp_path / "in.png", tmp_path / "p.gpkg", "--model", tmp_path / "m.onnx")
+    assert code == 65
+    assert "CRS" in err

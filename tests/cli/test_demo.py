@@ -39,7 +39,7 @@ def test_the_builtin_model_maps_a_scene_it_has_not_seen(shown: tuple[Path, dict[
 def test_picture_and_credits_lie_beside_the_map(shown: tuple[Path, dict[str, object]]) -> None:
     folder, _ = shown
     with Image.open(folder / "overlay.png") as picture:
-        assert picture.size == (1024, 1536)
+        assert picture.size == (1600, 1067)
     assert "OpenStreetMap" in (folder / "CREDITS.md").read_text(encoding="utf-8")
 
 

@@ -43,6 +43,8 @@ class ModelCard:
     """SHA-256 of the weights, the first 16 hex digits."""
 
     def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"stride {self.stride} is not positive")
         if self.window_px % self.stride or self.halo_px % self.stride:
             raise ValueError(
                 f"window_px {self.window_px} and halo_px {self.halo_px} are not multiples "

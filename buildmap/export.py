@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from buildmap.errors import MismatchError, ResourceError
+from buildmap.errors import MismatchError, OutputError, ResourceError
 from buildmap.publish import check_distinct, staged
 
 TOLERANCE = 1e-3
@@ -44,6 +44,8 @@ def export(model: Path, output: Path, *, overwrite: bool = False) -> ExportSumma
     from buildmap.models.checkpoint import load_checkpoint
 
     check_distinct(output, model)
+    if output.suffix.lower() != ".onnx":
+        raise OutputError(f"{output} does not end in .onnx", hint=f"{output.stem}.onnx")
     with staged(output, overwrite=overwrite) as folder:
         network, card = load_checkpoint(model)
         whole = folder / output.name

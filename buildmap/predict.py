@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildmap.contract import ModelCard
-from buildmap.errors import InputError
+from buildmap.errors import InputError, OutputError
 from buildmap.execution.memory import bound_block_cache
 from buildmap.execution.progress import Progress, Silent
 from buildmap.inference.backend import Backend, builtin_model, load_backend
@@ -95,10 +95,13 @@ def predict(
     """
     started = time.monotonic()
     prediction = prediction or Prediction()
+    if not is_vector(output) and output.suffix.lower() not in {".tif", ".tiff"}:
+        raise OutputError(f"{output} does not end in .tif or .gpkg", hint=f"{output.stem}.tif")
     backend = load_backend(prediction.model, device=prediction.device)
     card, tally, found = backend.card, Tally(), None
     check_distinct(output, raster, prediction.model)
     with _open(raster, card, prediction) as reader, staged(output, overwrite=overwrite) as folder:
+        _check_place(reader, is_layer=is_vector(output))
         bound_block_cache(block_cache_bytes(reader, card))
         strips = probability_strips(reader, backend, tally=tally, progress=progress or Silent())
         provenance = _provenance(reader, backend, prediction)
@@ -136,9 +139,20 @@ def _open(raster: Path, card: ModelCard, prediction: Prediction) -> RasterReader
             f"{raster} is {reader.dtype}, the model expects {data.dtype}",
             hint=f"gdal_translate -ot {_GDAL_TYPES[data.dtype]} -scale '{raster}' scaled.tif",
         )
-    if reader.grid.pixel_size_m() is None:
-        logger.warning("%s has no georeference: predicted pixel by pixel, GSD unknown", raster)
     return reader
+
+
+def _check_place(reader: RasterReader, *, is_layer: bool) -> None:
+    """Refuse to draw footprints nobody can place; tell where the GSD is unknown."""
+    if reader.grid.pixel_size_m() is not None:
+        return
+    lacking = "CRS" if reader.grid.crs is None else "geotransform"
+    if is_layer:
+        option = "--crs EPSG:CODE" if lacking == "CRS" else "--transform '[...]'"
+        raise InputError(
+            f"{reader.path} has no {lacking}, which footprints need", hint=f"rio edit-info {option} RASTER"
+        )
+    logger.warning("%s has no %s: predicted pixel by pixel, GSD unknown", reader.path, lacking)
 
 
 def _provenance(reader: RasterReader, backend: Backend, prediction: Prediction) -> Provenance:

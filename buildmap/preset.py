@@ -107,6 +107,13 @@ class Training:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of convolutions on a CPU; bfloat16 is twice as fast where the CPU has it. GPUs always take it."""
 
+    def __post_init__(self) -> None:
+        for name in ("chip_px", "batch_size", "steps_per_epoch", "epochs", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} {getattr(self, name)} is not positive")
+        if not 0 <= self.validation_share < 1:
+            raise ValueError(f"validation_share {self.validation_share} is not within 0..1")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predict:
@@ -166,8 +173,10 @@ def load_preset(path: Path) -> Preset:
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise MismatchError(f"{path}: {error}") from error
+    except OSError as error:
+        raise MismatchError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise MismatchError(f"{path} is not TOML: {error}") from error
     return build(Preset, table, where=str(path))
 
 

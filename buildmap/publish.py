@@ -31,7 +31,7 @@ def staged(output: Path, *, overwrite: bool, resume: bool = False) -> Iterator[P
     """
     check_output(output, overwrite=overwrite)
     folder = output.with_name(f".{output.name}.buildmap")
-    with _locked(output):
+    with _disk_errors(output), _locked(output):
         done = False
         try:
             if folder.exists() and not resume:
@@ -40,14 +40,6 @@ def staged(output: Path, *, overwrite: bool, resume: bool = False) -> Iterator[P
             yield folder
             _publish(folder / output.name, output)
             done = True
-        except OSError as error:
-            if error.errno not in _DISK_ERRORS:
-                raise
-            free_mb = shutil.disk_usage(output.parent).free // 2**20
-            raise StorageError(
-                f"cannot write {output}: {error.strerror}",
-                hint=f"{free_mb} MB are free in {output.parent}",
-            ) from error
         finally:
             if done or not resume:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -82,17 +74,35 @@ def check_distinct(output: Path, *inputs: Path) -> None:
 
 
 @contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    lock = FileLock(output.with_name(f".{output.name}.lock"), timeout=0)
-    holder = output.with_name(f".{output.name}.lock.holder")
+def _disk_errors(output: Path) -> Iterator[None]:
     try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        free_mb = shutil.disk_usage(output.parent).free // 2**20
+        raise StorageError(
+            f"cannot write {output}: {error.strerror}", hint=f"{free_mb} MB are free in {output.parent}"
+        ) from error
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    path, holder = (output.with_name(f".{output.name}.lock{end}") for end in ("", ".holder"))
+    lock = FileLock(path, timeout=0)
+    try:
+        holder.exists()  # the longest of the names: too long for the file system is said before any is made
         lock.acquire()
     except Timeout as error:
-        who = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
+        if not path.exists():
+            raise OutputError(f"cannot create files in {output.parent}") from error
+        who = (holder.read_text(encoding="utf-8") if holder.exists() else "") or "unknown"
         raise LockedError(
             f"another run ({who}) holds {output}", hint="try again when it has ended"
         ) from error
     except OSError as error:
+        if error.errno in _DISK_ERRORS:
+            raise
         raise OutputError(f"cannot create files in {output.parent}: {error.strerror}") from error
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -100,7 +110,7 @@ def _locked(output: Path) -> Iterator[None]:
         yield
     finally:
         holder.unlink(missing_ok=True)
-        Path(lock.lock_file).unlink(missing_ok=True)  # filelock retries when it finds the file unlinked
+        path.unlink(missing_ok=True)  # filelock retries when it finds the file unlinked
         lock.release()
 
 

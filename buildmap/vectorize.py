@@ -119,6 +119,7 @@ def _check(reader: RasterReader, assume_crs: str | None) -> object:
     if grid.crs is None and assume_crs is None:
         raise InputError(f"{reader.path} has no CRS", hint="pass --assume-crs EPSG:CODE if you know it")
     if grid.crs is None or assume_crs is None:
+        grid.pixel_size_m()  # refuses a CRS in which this ground has no place
         return grid.crs if assume_crs is None else as_crs(assume_crs)
     if as_crs(grid.crs) != as_crs(assume_crs):
         raise InputError(

@@ -1,4 +1,4 @@
-"""What holds for every test: the caller's environment stays outside."""
+"""What holds for every test: the caller's environment stays outside, small networks take one thread."""
 
 import logging
 import os
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import torch
 
 hypothesis.settings.register_profile("buildmap", deadline=None)
 hypothesis.settings.load_profile("buildmap")
@@ -20,3 +21,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     logger.handlers, logger.propagate = handlers, propagate
     logger.setLevel(level)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)

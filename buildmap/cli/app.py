@@ -26,7 +26,7 @@ from buildmap.cli.predict import predict
 from buildmap.cli.presets import presets
 from buildmap.cli.train import train
 from buildmap.cli.vectorize import vectorize
-from buildmap.errors import BuildmapError, ResourceError, StorageError
+from buildmap.errors import BuildmapError, InputError, ResourceError, StorageError
 
 _TORCH_EXTRA = {
     "lightning",
@@ -158,6 +158,9 @@ def _boundary() -> Iterator[None]:
         raise SystemExit(141) from error
     except MemoryError as error:
         _fail(error, f"out of memory: {error}", "free some memory", ResourceError.exit_code)
+    except UnicodeEncodeError as error:
+        told = f"'{error.object}' is not a name GDAL can open: it is not valid {error.encoding}"
+        _fail(error, told, "rename it, or run under LC_ALL=C.UTF-8", InputError.exit_code)
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
         if missing not in _TORCH_EXTRA:

@@ -5,17 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildmap.cli.options import Aoi, Json, MinAreaM2, Quiet, Threshold
+from buildmap.cli.options import Aoi, Json, MinAreaM2, Quiet, Threshold, number
 
 if TYPE_CHECKING:
     from buildmap.evaluate import EvaluateSummary
 
 Prediction = Annotated[
-    Path, typer.Argument(metavar="PREDICTION", help="Probability, mask or footprints; or a folder of them.")
+    Path,
+    typer.Argument(
+        metavar="PREDICTION", readable=False, help="Probability, mask or footprints; or a folder of them."
+    ),
 ]
 Truth = Annotated[
     Path,
-    typer.Argument(metavar="TRUTH", help="Mask or footprints, in any CRS; or a folder, same file stems."),
+    typer.Argument(
+        metavar="TRUTH", readable=False, help="Mask or footprints, in any CRS; or a folder, same file stems."
+    ),
 ]
 Bbox = Annotated[
     str | None,
@@ -26,7 +31,10 @@ Bbox = Annotated[
     ),
 ]
 GsdM = Annotated[
-    float, typer.Option("--gsd-m", min=0.01, help="Side of a pixel in metres where both sides are layers.")
+    float,
+    typer.Option(
+        "--gsd-m", min=0.01, callback=number, help="Side of a pixel in metres where both sides are layers."
+    ),
 ]
 
 

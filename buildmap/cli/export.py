@@ -7,8 +7,11 @@ import typer
 
 from buildmap.cli.options import Json, Overwrite
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="Model made by `buildmap train`.")]
-Output = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Runs without torch.")]
+Model = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL.safetensors", readable=False, help="Model made by `buildmap train`."),
+]
+Output = Annotated[Path, typer.Argument(metavar="MODEL.onnx", readable=False, help="Runs without torch.")]
 
 
 def export(model: Model, output: Output, overwrite: Overwrite = False, json: Json = False) -> None:

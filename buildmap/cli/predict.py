@@ -18,10 +18,15 @@ from buildmap.cli.options import (
     outlining,
 )
 
-Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="Probability (.tif) or footprints (.gpkg).")]
+Output = Annotated[
+    Path,
+    typer.Argument(metavar="OUTPUT", readable=False, help="Probability (.tif) or footprints (.gpkg)."),
+]
 ModelFile = Annotated[
     Path | None,
-    typer.Option("--model", help="Model file, .onnx or .safetensors; the built-in one if absent."),
+    typer.Option(
+        "--model", readable=False, help="Model file, .onnx or .safetensors; the built-in one if absent."
+    ),
 ]
 Bands = Annotated[
     str | None, typer.Option("--bands", metavar="B,B,...", help="1-based bands, in the model's order.")

@@ -14,7 +14,10 @@ DataFolder = Annotated[
     typer.Argument(metavar="DATA", help="Folder with the preset's sources, or with images/ and labels/."),
 ]
 Output = Annotated[
-    Path, typer.Argument(metavar="MODEL.safetensors", help="Model file; metrics lie beside it in MODEL.run/.")
+    Path,
+    typer.Argument(
+        metavar="MODEL.safetensors", readable=False, help="Model file; metrics lie beside it in MODEL.run/."
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs, in place of the preset's.")]
 Restart = Annotated[

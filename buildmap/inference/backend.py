@@ -1,5 +1,6 @@
 """What runs a network, and which program does it."""
 
+import os
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +44,9 @@ def load_backend(model: Path, *, device: str = "auto") -> Backend:
         ResourceError: If the device, or torch, is not there.
     """
     if not model.is_file():
-        raise MissingInput(f"model {model} does not exist")
+        raise MissingInput(f"model {model} {'is not a file' if model.exists() else 'does not exist'}")
+    if not os.access(model, os.R_OK):
+        raise MissingInput(f"model {model} is not readable")
     if model.suffix == ".onnx":
         from buildmap.inference.onnx_backend import OnnxBackend
 

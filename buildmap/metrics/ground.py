@@ -170,6 +170,8 @@ def _regions(grid: Grid, aoi: Path | None, bbox: Box | None) -> NDArray[np.objec
     if aoi is None:
         return np.array([box], dtype=object)
     polygons = polygons_on(grid, aoi)
+    if len(polygons) == 0:
+        raise InputError(f"{aoi} holds no polygons, so no ground would count")
     parts = polygons if box is None else shapely.get_parts(shapely.intersection(polygons, box))
     return np.asarray(parts[shapely.area(parts) > 0])
 

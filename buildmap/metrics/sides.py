@@ -21,6 +21,7 @@ from buildmap.raster.warp import WarpedReader, bounds_on, is_same_grid
 from buildmap.raster.windows import Window
 from buildmap.vector.outlines import OutlineTracer
 from buildmap.vector.polygons import to_map
+from buildmap.vector.reader import read_footprints
 
 MASK_BAND = 1
 """The band of a raster that is compared."""
@@ -179,8 +180,11 @@ def _is_placed(grid: Grid) -> bool:
 
 def _check_place(path: Path, ground: Ground) -> None:
     """Tell a layer of somewhere else from one that has nothing here."""
-    everything = polygons_on(ground.grid, path)
+    footprints = read_footprints(path, crs=ground.grid.crs)
+    everything = footprints.polygons
     if len(everything) == 0:
+        if lost := footprints.repairs.dropped:
+            raise InputError(f"{path}: none of {lost} geometries gives a polygon in {ground.grid.crs}")
         return
     left, bottom, right, top = shapely.total_bounds(everything).tolist()
     if not meets((left, bottom, right, top), ground.grid.bounds):

@@ -4,6 +4,7 @@ The format holds tensors and text only, so loading a stranger's file executes no
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     if not path.exists():
         raise MissingInput(f"{path} does not exist")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a buildmap model")
+    if not os.access(path, os.R_OK):
+        raise MissingInput(f"{path} is not readable")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

@@ -1,14 +1,20 @@
 """A grid: how many pixels, where they lie, and how large they are on the ground."""
 
+import math
 from dataclasses import dataclass, replace
 
 from affine import Affine
 from pyproj import Geod, Transformer
+from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 
+from buildmap.errors import InputError
 from buildmap.raster.windows import Window
 
 _WGS84 = Geod(ellps="WGS84")
+_LARGEST_ZOOM = 100.0
+"""How many times finer or coarser a raster may be made."""
+_HINT = "the CRS or the transform is wrong: rio edit-info --crs EPSG:CODE RASTER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +47,16 @@ class Grid:
 
         Returns:
             (x, y) or None where the grid has no CRS or no transform.
+
+        Raises:
+            InputError: If the CRS has no relation to the Earth, or not there.
         """
         if self.crs is None or self.transform.is_identity:
             return None
-        to_geographic = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
+        try:
+            to_geographic = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
+        except ProjError as error:
+            raise InputError(f"{self.crs} has no known place on the Earth", hint=_HINT) from error
         col, row = self.width / 2, self.height / 2
         xs, ys = zip(
             *[self.transform @ end for end in [(col, row), (col + 1, row), (col, row + 1)]], strict=True
@@ -52,6 +64,11 @@ class Grid:
         lon, lat = to_geographic.transform(xs, ys)
         _, _, across_m = _WGS84.inv(lon[0], lat[0], lon[1], lat[1])
         _, _, down_m = _WGS84.inv(lon[0], lat[0], lon[2], lat[2])
+        if not (math.isfinite(across_m) and math.isfinite(down_m) and across_m * down_m > 0):
+            raise InputError(
+                f"pixels around ({xs[0]:.9g}, {ys[0]:.9g}) have no place in {self.crs}",
+                hint=_HINT,
+            )
         return float(across_m), float(down_m)
 
     def at_gsd(self, gsd_min_m: float, gsd_max_m: float) -> "Grid":
@@ -59,6 +76,10 @@ class Grid:
 
         A grid already in the range, and square within 1 %, comes back as it is; one without a known
         GSD too.
+
+        Raises:
+            InputError: If the range is so far away that nothing of the raster would be left, or the centre
+                lies outside the domain of the CRS.
         """
         size = self.pixel_size_m()
         if size is None:
@@ -67,6 +88,11 @@ class Grid:
         wanted_m = min(max(gsd_m, gsd_min_m), gsd_max_m)
         if wanted_m == gsd_m and abs(size[0] / size[1] - 1) <= 0.01:
             return self
+        if not 1 / _LARGEST_ZOOM <= wanted_m / gsd_m <= _LARGEST_ZOOM:
+            raise InputError(
+                f"the GSD is {gsd_m:.3g} m, {gsd_min_m:g} to {gsd_max_m:g} m are wanted",
+                hint="see that CRS and transform are right; predict takes --no-resample",
+            )
         width = max(round(self.width * size[0] / wanted_m), 1)
         height = max(round(self.height * size[1] / wanted_m), 1)
         transform = self.transform @ Affine.scale(self.width / width, self.height / height)

@@ -1,6 +1,5 @@
 """Reading rasters: anything GDAL opens, in windows, with what is valid told apart from what is not."""
 
-import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as FloatWindow
 
-from buildmap.errors import InputError, MissingInput, StorageError
+from buildmap.errors import InputError, StorageError
 from buildmap.raster.grid import Grid
 from buildmap.raster.quiet import unreferenced_is_fine
+from buildmap.raster.sniff import sniff
 from buildmap.raster.windows import Window
 
 _LARGEST_BLOCK_BYTES = 2**30
@@ -59,20 +59,30 @@ class RasterReader:
         self._threads = threading.local()
         self._opened: list[tuple[threading.Thread, DatasetReader]] = []
         self._lock = threading.Lock()
-        self._driver = _sniff(path)
+        self._driver = sniff(path)
         dataset = self._dataset()
         _check_blocks(dataset, path)
         self.native_grid = Grid(
             width=dataset.width, height=dataset.height, transform=dataset.transform, crs=dataset.crs
         )
-        self.grid = self.native_grid if gsd_range_m is None else self.native_grid.at_gsd(*gsd_range_m)
+        if not abs(dataset.transform.determinant) > 0:
+            raise InputError(f"{path} has pixels without area: {tuple(dataset.transform)[:6]}")
+        self.grid = self.native_grid
+        if gsd_range_m is not None:
+            try:
+                self.grid = self.native_grid.at_gsd(*gsd_range_m)
+            except InputError as error:
+                raise InputError(f"{path}: {error}", hint=error.hint) from error
         alpha = rasterio.enums.ColorInterp.alpha
         colors = [
             b for b, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True) if meaning != alpha
         ]
         self.bands = tuple(colors) if bands is None else bands
         if absent := [band for band in self.bands if band not in dataset.indexes]:
-            raise InputError(f"{path} has {dataset.count} bands, not band {absent[0]}")
+            raise InputError(
+                f"{path} has {dataset.count} bands, not band {absent[0]}; asked for: {self.bands}",
+                hint="choose others: `predict --bands 1,2,3`, or `bands` in a preset",
+            )
         self.dtype = np.dtype(dataset.dtypes[self.bands[0] - 1])
         self.nodata = dataset.nodata
         self.scale = float(dataset.scales[self.bands[0] - 1])
@@ -119,7 +129,7 @@ class RasterReader:
                 return Image(pixels=pixels, valid=np.ones((rows, cols), np.bool_))
             valid = dataset.dataset_mask(window=source, out_shape=(rows, cols)) > 0
         except RasterioIOError as error:
-            raise StorageError(f"cannot read {self.path} at {window}: {error}") from error
+            raise StorageError(f"cannot read {self.path} at {window}: {error.__cause__ or error}") from error
         if self.dtype.kind == "f":
             valid &= np.isfinite(pixels).all(axis=0)
         return Image(pixels=pixels, valid=valid)
@@ -144,27 +154,6 @@ class RasterReader:
             if not thread.is_alive():
                 dataset.close()
         self._opened = [opened for opened in self._opened if opened[0].is_alive()]
-
-
-def _sniff(path: Path) -> str | None:
-    """Check that a raster file is there, and name its driver where trusting its name is dangerous."""
-    if str(path).startswith("/vsi"):
-        return None
-    if not path.exists():
-        raise MissingInput(f"{path} does not exist")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a raster")
-    if not os.access(path, os.R_OK):
-        raise MissingInput(f"{path} is not readable")
-    with path.open("rb") as file:
-        head = file.read(1024)
-    if not head:
-        raise InputError(f"{path} is empty (0 bytes)")
-    if b"<VRTDataset" in head:
-        if path.suffix.lower() == ".vrt":
-            return "VRT"
-        raise InputError(f"{path} is a VRT under another name", hint="rename it to .vrt if you trust it")
-    return "GTiff" if head[:2] in {b"II", b"MM"} else None
 
 
 def _check_blocks(dataset: DatasetReader, path: Path) -> None:

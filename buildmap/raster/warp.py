@@ -67,7 +67,7 @@ class WarpedReader:
             else:  # of which GDAL makes a mask for uint8 only
                 valid = self._warped.read(self._alpha, window=source) > 0
         except RasterioIOError as error:
-            raise StorageError(f"cannot read {self._path} at {window}: {error}") from error
+            raise StorageError(f"cannot read {self._path} at {window}: {error.__cause__ or error}") from error
         if pixels.dtype.kind == "f":
             valid &= np.isfinite(pixels[0])
         return Image(pixels=pixels, valid=valid)

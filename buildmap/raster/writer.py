@@ -1,5 +1,6 @@
 """Writing rasters from top to bottom, as a Cloud Optimized GeoTIFF that is known to be whole."""
 
+import shutil
 import zlib
 from pathlib import Path
 
@@ -42,31 +43,37 @@ class RasterWriter:
             path: The COG to be, in a folder of our own.
             grid: Of the whole raster.
             tags: Stored in the file's metadata.
+
+        Raises:
+            StorageError: If it cannot be written.
         """
         self.path, self._grid = path, grid
         self._plain = path.with_name("rows.tif")
         self._rows = np.zeros((0, grid.width), np.uint8)
         self._written = 0
         self._checksum = 0
-        with unreferenced_is_fine():
-            self._dataset = rasterio.open(
-                self._plain,
-                "w",
-                driver="GTiff",
-                width=grid.width,
-                height=grid.height,
-                count=1,
-                dtype="uint8",
-                crs=grid.crs,
-                transform=grid.transform,
-                nodata=NODATA,
-                tiled=True,
-                blockxsize=BLOCK_PX,
-                blockysize=BLOCK_PX,
-                compress="zstd",
-                zstd_level=1,
-                bigtiff="if_safer",
-            )
+        try:
+            with unreferenced_is_fine():
+                self._dataset = rasterio.open(
+                    self._plain,
+                    "w",
+                    driver="GTiff",
+                    width=grid.width,
+                    height=grid.height,
+                    count=1,
+                    dtype="uint8",
+                    crs=grid.crs,
+                    transform=grid.transform,
+                    nodata=NODATA,
+                    tiled=True,
+                    blockxsize=BLOCK_PX,
+                    blockysize=BLOCK_PX,
+                    compress="zstd",
+                    zstd_level=1,
+                    bigtiff="if_safer",
+                )
+        except RasterioIOError as error:
+            raise _failure(self._plain, error) from error
         self._dataset.scales = (1 / PROBABILITY_STEPS,)
         self._dataset.update_tags(**tags)
         self._dataset.set_band_description(1, "building probability")
@@ -84,7 +91,7 @@ class RasterWriter:
             try:
                 self._dataset.write(band, 1, window=Window(0, self._written, self._grid.width, len(band)))
             except RasterioIOError as error:
-                raise StorageError(f"cannot write {self._plain}: {error}") from error
+                raise _failure(self._plain, error) from error
             self._checksum = zlib.crc32(band.tobytes(), self._checksum)
             self._written += len(band)
 
@@ -112,7 +119,7 @@ class RasterWriter:
                 )
             same = checksum(self.path) == self._checksum
         except RasterioError as error:
-            raise StorageError(f"cannot write {self.path}: {error}", hint="is the disk full?") from error
+            raise _failure(self.path, error) from error
         if not same:
             raise StorageError(f"{self.path} does not read back as written", hint="is the disk full?")
         self._plain.unlink()
@@ -132,3 +139,10 @@ def checksum(path: Path) -> int:
             height = min(BLOCK_PX, dataset.height - row)
             value = zlib.crc32(dataset.read(1, window=Window(0, row, dataset.width, height)), value)
     return value
+
+
+def _failure(path: Path, error: RasterioError) -> StorageError:
+    free_mb = shutil.disk_usage(path.parent).free // 2**20
+    return StorageError(
+        f"cannot write {path}: {error.__cause__ or error}", hint=f"{free_mb} MB are free there"
+    )

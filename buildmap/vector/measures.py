@@ -33,14 +33,19 @@ def area_and_perimeter(
         InputError: If the CRS has no relation to the Earth.
     """
     centre = shapely.get_coordinates(shapely.centroid(polygons))
-    east_x, north_x, east_y, north_y = _metres_per_unit(centre, crs).T
+    metres = _metres_per_unit(centre, crs)
+    outside = ~np.isfinite(metres).all(axis=1)
+    metres[outside] = 0  # a ring of NaN is none
+    east_x, north_x, east_y, north_y = metres.T
     area_m2 = shapely.area(polygons) * np.abs(east_x * north_y - east_y * north_x)
     corners, owner = shapely.get_coordinates(polygons, return_index=True)
     x, y = (corners - centre[owner]).T
     east_m = x * east_x[owner] + y * east_y[owner]
     north_m = x * north_x[owner] + y * north_y[owner]
     on_ground = shapely.set_coordinates(polygons.copy(), np.column_stack([east_m, north_m]))
-    return area_m2, shapely.length(on_ground)
+    perimeter_m = shapely.length(on_ground)
+    area_m2[outside] = perimeter_m[outside] = np.nan
+    return area_m2, perimeter_m
 
 
 def _metres_per_unit(centre: NDArray[np.float64], crs: CRS) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Reading polygons from any vector file, repaired; what cannot be used is dropped and counted."""
 
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -92,7 +93,7 @@ def read_footprints(
         names = ", ".join(_layers(path, source))
         raise InputError(f"{path} has no layer '{name}'", hint=f"its layers: {names}") from error
     except DataSourceError as error:
-        raise InputError(f"{path} cannot be read as a vector file: {error}") from error
+        raise _unreadable(path, error) from error
     with np.errstate(invalid="ignore"):  # NaN coordinates are expected, and counted
         shapes = shapely.from_wkb(wkb, on_invalid="fix")
         polygons, repairs = repair(shapes, reproject=_projection(file_crs, target))
@@ -203,6 +204,8 @@ def _locate(path: Path) -> str:
         raise MissingInput(f"{path} does not exist")
     if path.is_dir() and path.suffix.lower() != ".gdb":
         raise InputError(f"{path} is a folder, not a vector file")
+    if not os.access(path, os.R_OK):
+        raise MissingInput(f"{path} is not readable")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes)")
     absolute = str(path.resolve())
@@ -214,8 +217,13 @@ def _layers(path: Path, source: str) -> dict[str, str | None]:
     try:
         listed = pyogrio.list_layers(source)
     except DataSourceError as error:
-        raise InputError(f"{path} cannot be read as a vector file: {error}") from error
+        raise _unreadable(path, error) from error
     return {str(name): kind for name, kind in listed}
+
+
+def _unreadable(path: Path, error: DataSourceError) -> InputError:
+    reason = str(error).partition("; It might help")[0]  # pyogrio's advice is for its own callers
+    return InputError(f"{path} cannot be read as a vector file: {reason}")
 
 
 def _only_layer(path: Path, source: str) -> str:

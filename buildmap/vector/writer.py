@@ -13,7 +13,7 @@ import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
-from buildmap.errors import InputError, StorageError
+from buildmap.errors import InputError, OutputError, StorageError
 from buildmap.provenance import Provenance
 from buildmap.vector.crs import as_crs
 from buildmap.vector.footprint import FootprintBatch
@@ -41,6 +41,7 @@ _VECTOR_SUFFIXES = {
     ".sqlite",
 }
 _HELD_BYTES = 2**25
+_RESERVED = ("gpkg", "sqlite_", "rtree_")
 
 
 def is_vector(path: Path) -> bool:
@@ -73,13 +74,16 @@ class FootprintWriter:
                 an `.aux.xml`.
 
         Raises:
-            InputError: If the format cannot grow batch by batch, or there is no CRS.
+            OutputError: If the format cannot grow batch by batch, or GeoPackage cannot have such a layer.
+            InputError: If there is no CRS.
         """
         if path.suffix.lower() != ".gpkg":
-            raise InputError(
+            raise OutputError(
                 f"footprints cannot be written as '{path.suffix or path.name}', only as .gpkg",
                 hint=f"write a .gpkg, then: ogr2ogr '{path.name}' '{path.stem}.gpkg'",
             )
+        if not layer.strip() or layer.lower().startswith(_RESERVED):
+            raise OutputError(f"a GeoPackage cannot have a layer '{layer}'", hint="choose another --layer")
         if crs is None:
             raise InputError(
                 "a layer without a CRS is of no use",

@@ -231,6 +231,19 @@ def test_no_letter_is_too_foreign_for_the_terminal(environment: dict[str, str]) 
     assert b"Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("verb", ["predict", "vectorize", "evaluate", "export"])
+def test_an_input_that_may_not_be_read_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    secret = tmp_path / "secret.tif"
+    secret.write_bytes(b"II")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK or Path(path) != secret)
+    truth = secret if verb == "evaluate" else tmp_path / ("out.onnx" if verb == "export" else "out.gpkg")
+    result = CliRunner().invoke(app, [verb, str(secret), str(truth)])
+    assert result.exit_code == 66
+    assert "secret.tif is not readable" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["BUILDMAP_THRESHOLD", "BUILDMAP_PREDICT_THRESHOLD"])
 def test_an_option_is_read_from_the_environment_and_a_flag_wins(name: str) -> None:
     environment = {name: "0.25"}

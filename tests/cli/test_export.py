@@ -66,3 +66,9 @@ def test_without_torch_it_says_what_to_install(
     code, _, err = run(trained, tmp_path / "m.onnx")
     assert code == 69
     assert "pip install 'buildmap[torch]'" in err
+
+
+def test_a_model_under_another_suffix_is_refused(trained: Path, tmp_path: Path) -> None:
+    code, _, err = run(trained, tmp_path / "m.txt")
+    assert code == 73
+    assert "m.txt does not end in .onnx" in err

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from buildmap.cli.app import app
+from buildmap.raster.quiet import unreferenced_is_fine
 from buildmap.raster.reader import RasterReader
 from tests.networks import make_card, write_onnx
 from tests.scenes import blocks_mask, houses_image, write_raster
@@ -82,7 +83,13 @@ def test_writing_over_the_input_is_refused(scene: Path, tmp_path: Path) -> None:
         (["in.tif", "o.tif", "--bands", "3,2,9"], 65, "in.tif has 3 bands, not band 9"),
         (["grey.tif", "o.tif"], 65, "grey.tif has 1 bands, not band 2"),
         (["deep.tif", "o.tif"], 65, "deep.tif is uint16, the model expects uint8"),
-        (["in.tif", "o.shp"], 65, "only as .gpkg"),
+        (["in.tif", "o.shp"], 73, "only as .gpkg"),
+        (["in.tif", "o.png"], 73, "o.png does not end in .tif or .gpkg"),
+        (["in.tif", "-"], 73, "- does not end in .tif or .gpkg"),
+        (["lost.tif", "o.tif"], 65, "(400004, 4999996) have no place in EPSG:4326"),
+        (["world.tif", "o.tif"], 65, "world.tif: the GSD is 1.11e+05 m, 0.3 to 0.6 m are wanted"),
+        (["unplaced.tif", "o.gpkg"], 65, "unplaced.tif has no geotransform, which footprints need"),
+        (["in.tif", "o.gpkg", "--threshold", "nan"], 2, "nan is not a finite number"),
         (["in.tif", "o.tif", "--bands", "red"], 2, "not a list of band numbers"),
         (["in.tif"], 2, "OUTPUT"),
     ],
@@ -97,6 +104,17 @@ def test_wrong_inputs_say_what_is_wrong(
     monkeypatch.chdir(tmp_path)
     write_raster(Path("grey.tif"), np.zeros((1, 8, 8), np.uint8))
     write_raster(Path("deep.tif"), np.zeros((3, 8, 8), np.uint16))
+    write_raster(Path("lost.tif"), np.zeros((3, 16, 16), np.uint8), crs="EPSG:4326")
+    write_raster(
+        Path("world.tif"),
+        np.zeros((3, 8, 8), np.uint8),
+        crs="EPSG:4326",
+        transform=rasterio.Affine(1, 0, -4, 0, -1, 4),
+    )
+    with unreferenced_is_fine():
+        write_raster(
+            Path("unplaced.tif"), np.zeros((3, 8, 8), np.uint8), transform=rasterio.Affine.identity()
+        )
     if "--model" not in arguments:
         arguments = [*arguments, "--model", "m.onnx"]
     got, out, err = run(*arguments)

@@ -1,6 +1,8 @@
 """`buildmap vectorize`, seen from a shell."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import geopandas as gpd
@@ -173,6 +175,23 @@ def test_a_crs_assumed_against_the_raster_is_refused(tmp_path: Path, mask: np.nd
     assert "EPSG:32633" in err and "EPSG:3857" in err
 
 
+def test_a_raster_whose_crs_has_no_such_place_is_refused(tmp_path: Path, mask: np.ndarray) -> None:
+    lost = write_raster(tmp_path / "m.tif", mask, crs="EPSG:4326")  # coordinates in metres
+    code, _, err = run(lost, tmp_path / "out.gpkg", "-q")
+    assert code == 65
+    assert "have no place in EPSG:4326" in err and "rio edit-info" in err
+    assert list(tmp_path.iterdir()) == [lost]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
+def test_a_name_that_is_not_utf_8_is_no_bug(tmp_path: Path, mask: np.ndarray) -> None:
+    raster = write_raster(tmp_path / "m.tif", mask).rename(tmp_path / os.fsdecode(b"\xfc.tif"))
+    code, _, err = run(raster, tmp_path / "out.gpkg", "-q")
+    assert code == 65
+    assert "it is not valid utf-8" in err
+    assert list(tmp_path.iterdir()) == [raster]
+
+
 def test_inputs_and_outputs_that_cannot_be_used_are_refused(tmp_path: Path, mask: np.ndarray) -> None:
     raster = write_raster(tmp_path / "m.tif", mask)
     colored = write_raster(tmp_path / "rgb.tif", np.stack([mask] * 3))
@@ -180,7 +199,9 @@ def test_inputs_and_outputs_that_cannot_be_used_are_refused(tmp_path: Path, mask
     code, _, err = run(colored, tmp_path / "out.gpkg")
     assert code == 65 and "has 3 bands" in err and "gdal_translate -b 1" in err
     code, _, err = run(raster, tmp_path / "out.fgb")
-    assert code == 65 and "only as .gpkg" in err
+    assert code == 73 and "only as .gpkg" in err
+    code, _, err = run(raster, tmp_path / "out.gpkg", "--layer", "gpkg_contents")
+    assert code == 73 and "cannot have a layer 'gpkg_contents'" in err
     assert run(raster, raster, "--overwrite")[0] == 73
     assert run(raster, tmp_path / "out.gpkg", "--threshold", 1.5)[0] == 2
     assert run(raster, tmp_path / "out.gpkg", "--simplify-m", "nan")[0] == 2

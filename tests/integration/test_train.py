@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,14 +61,6 @@ class Interrupts(Silent):
     def advance(self, steps: int = 1) -> None:  # noqa: ARG002
         if self.task.startswith(self.stop_in):
             raise KeyboardInterrupt
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

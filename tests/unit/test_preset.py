@@ -32,10 +32,10 @@ def test_the_shipped_presets_are_those_in_the_folder_and_go_into_the_wheel() -> 
         (("gsd_min_m", "gds_min_m"), "data: unknown key 'gds_min_m'", "did you mean 'gsd_min_m'?"),
         (("bands = [1, 2, 3]", ""), "data: missing bands", None),
         (("bands = [1, 2, 3]", "bands = [1, 2]"), "data: bands, mean and std differ in length", None),
-        (("gsd_min_m = 0.3", "gsd_min_m = 0.9"), "data: gsd_min_m 0.9 is not in 0..gsd_max_m 0.6", None),
+        (("gsd_min_m = 0.2", "gsd_min_m = 0.9"), "data: gsd_min_m 0.9 is not in 0..gsd_max_m 0.6", None),
         (('name = "lite"', 'name = "light"'), "name is 'light', not one of lite", "did you mean 'lite'?"),
         (("seed = 0", "seed = 0.5"), "training: seed is 0.5, not int", None),
-        (("[data]", "[data"), "p.toml: ", None),
+        (("[data]", "[data"), "p.toml is not TOML: ", None),
         (("[predict]", "[[predict]]"), "predict is [", None),
     ],
 )
@@ -77,3 +77,25 @@ def test_a_source_window_has_four_numbers(tmp_path: Path) -> None:
         load_preset(path)
     path.write_text(f"{LITE.read_text()}\n{source}[0, 0, 10, 20]\n")
     assert load_preset(path).sources[0].window_px == (0, 0, 10, 20)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("batch_size = ", "batch_size = -"),
+        ("epochs = ", "epochs = -"),
+        ("learning_rate = ", "learning_rate = -"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    (tmp_path / "p.toml").write_text(LITE.read_text().replace(old, new))
+    with pytest.raises(MismatchError, match=r"training: \w+ -[\d.e-]+ is not positive"):
+        load_preset(tmp_path / "p.toml")
+
+
+def test_a_file_that_is_not_there_or_is_not_toml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MismatchError, match=r"gone\.toml cannot be read: No such file"):
+        find_preset(str(tmp_path / "gone.toml"))
+    (tmp_path / "p.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(MismatchError, match=r"p\.toml is not TOML"):
+        load_preset(tmp_path / "p.toml")

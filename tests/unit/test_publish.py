@@ -188,3 +188,25 @@ def test_only_errors_of_the_disk_become_storage_errors(
     with pytest.raises(kind), staged(tmp_path / "out.tif", overwrite=False):
         raise OSError(code, os.strerror(code))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [243, 250])
+def test_a_name_too_long_for_what_lies_beside_it_is_refused_at_once(tmp_path: Path, length: int) -> None:
+    with (
+        pytest.raises(OutputError, match=r"cannot create files in .*: File name too long"),
+        staged(tmp_path / ("x" * length), overwrite=False),
+    ):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_too_full_for_the_lock_is_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(StorageError, match="No space left"), staged(tmp_path / "a", overwrite=False):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == []

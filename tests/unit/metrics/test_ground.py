@@ -66,7 +66,7 @@ def test_an_area_of_interest_somewhere_else_is_refused_with_both_extents(tmp_pat
 def test_an_empty_area_of_interest_is_refused(tmp_path: Path) -> None:
     aoi = tmp_path / "none.gpkg"
     gpd.GeoDataFrame(geometry=[], crs=UTM).to_file(aoi, geometry_type="Polygon")
-    with pytest.raises(InputError, match=r"none\.gpkg does not touch"):
+    with pytest.raises(InputError, match=r"none\.gpkg holds no polygons"):
         ground(aoi)
 
 

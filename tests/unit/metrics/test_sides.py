@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -109,3 +110,10 @@ def test_rasters_that_share_no_ground_are_refused_with_both_extents(tmp_path: Pa
 def test_a_raster_without_crs_cannot_be_placed_on_one_with(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="it has no CRS or no transform, what it is compared with has"):
         overlap_of(tmp_path, 50, 70, ORIGIN, None)
+
+
+def test_a_layer_whose_rows_give_no_polygon_is_refused(tmp_path: Path) -> None:
+    nulls = gpd.GeoDataFrame(geometry=[None, None], crs=UTM)
+    nulls.to_file(tmp_path / "nulls.gpkg", geometry_type="Polygon")
+    with pytest.raises(InputError, match=r"nulls\.gpkg: none of 2 geometries gives a polygon"):
+        LayerSide(tmp_path / "nulls.gpkg", everything())

@@ -6,6 +6,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
+from buildmap.errors import InputError
 from buildmap.raster.grid import Grid
 
 
@@ -60,3 +61,16 @@ def test_anisotropic_pixels_become_square() -> None:
     there = grid(Affine(1e-5, 0, 10, 0, -1e-5, 60), "EPSG:4326").at_gsd(0.1, 5)
     across, down = there.pixel_size_m() or (0, 0)
     assert across == pytest.approx(down, rel=0.02)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", 'LOCAL_CS["site",UNIT["metre",1]]'])
+def test_ground_without_a_place_on_the_earth_is_refused(crs: str) -> None:
+    with pytest.raises(InputError, match="place"):
+        grid(Affine(0.5, 0, 400_000, 0, -0.5, 5_000_000), crs).pixel_size_m()
+
+
+@pytest.mark.parametrize("pixel", [1e-5, 1e3])
+def test_a_gsd_that_is_far_from_what_is_wanted_is_refused(pixel: float) -> None:
+    there = grid(Affine(pixel, 0, 500_000, 0, -pixel, 5_000_000), "EPSG:32633")
+    with pytest.raises(InputError, match=r"the GSD is .* m, 0.3 to 0.6 m are wanted"):
+        there.at_gsd(0.3, 0.6)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from rasterio.shutil import copy
 
 from buildmap.errors import InputError, MissingInput
@@ -162,3 +163,11 @@ def test_an_absent_band_is_named(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "a.tif", np.zeros((3, 8, 8), np.uint8))
     with pytest.raises(InputError, match="has 3 bands, not band 7"):
         RasterReader(path, bands=(1, 7))
+
+
+def test_pixels_without_area_are_refused(tmp_path: Path) -> None:
+    flat = write_raster(
+        tmp_path / "a.tif", np.zeros((4, 4), np.uint8), transform=Affine(0, 0, 4e5, 0, 0, 5e6)
+    )
+    with pytest.raises(InputError, match="pixels without area"):
+        RasterReader(flat)

@@ -1,5 +1,6 @@
 """The COG: what is written is what is read, and damage is noticed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,9 @@ def test_missing_rows_are_a_mistake_of_the_program(tmp_path: Path) -> None:
 def test_probability_becomes_254_steps_and_nan_255() -> None:
     values = np.array([[0, 1, 0.5, np.nan, 1.0000001, -1e-8]], np.float32)
     np.testing.assert_array_equal(encode_probability(values), [[0, 254, 127, 255, 254, 0]])
+
+
+def test_a_file_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot write .*rows\.tif") as failure:
+        RasterWriter(tmp_path / "a.tif", replace(GRID, width=2**27, height=2**27), tags={})
+    assert "MB are free there" in str(failure.value.hint)

@@ -62,3 +62,12 @@ def test_a_crs_without_an_earth_is_refused() -> None:
     local = CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]')
     with pytest.raises(InputError, match="cannot be measured"):
         area_and_perimeter(np.array([box(0, 0, 1, 1)], object), local)
+
+
+def test_what_lies_outside_the_crs_has_no_measure_and_spoils_no_other() -> None:
+    crs = CRS.from_epsg(4326)
+    house = house_at(13.4, 52.5, crs)
+    area_m2, perimeter_m = area_and_perimeter(np.array([box(4e5, 5e6, 5e5, 6e6), house], object), crs)
+    alone = area_and_perimeter(np.array([house], object), crs)
+    np.testing.assert_array_equal(area_m2, [np.nan, *alone[0]])
+    np.testing.assert_array_equal(perimeter_m, [np.nan, *alone[1]])

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -93,3 +96,17 @@ def test_every_corner_of_a_mask_full_of_pinches_is_on_exactly_one_ring() -> None
     rings = close_rings(trace)
     assert (np.diff(rings.offsets) >= 5).all()
     assert len(rings.corners) - len(rings.label) == corners_in_use(trace)
+
+
+def test_without_a_folder_for_compiled_code_it_is_compiled_each_time() -> None:
+    code = """
+import numpy as np
+from numba.core import caching
+caching.CacheImpl._locator_classes = []
+from buildmap.vector.rings import corners_in_use, new_trace
+print(corners_in_use(new_trace(3)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")

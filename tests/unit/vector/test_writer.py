@@ -9,7 +9,7 @@ import pytest
 import shapely
 from shapely.geometry import box
 
-from buildmap.errors import InputError, StorageError
+from buildmap.errors import InputError, OutputError, StorageError
 from buildmap.provenance import Provenance
 from buildmap.publish import staged
 from buildmap.vector import writer as module
@@ -105,9 +105,15 @@ def test_an_error_midway_leaves_the_old_output_as_it_was(
 
 @pytest.mark.parametrize("name", ["out.fgb", "out.geojson", "out.shp", "out"])
 def test_formats_that_cannot_grow_are_refused_with_the_way_round(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"only as \.gpkg") as refusal:
+    with pytest.raises(OutputError, match=r"only as \.gpkg") as refusal:
         FootprintWriter(tmp_path / name, crs=UTM)
     assert "ogr2ogr" in str(refusal.value.hint)
+
+
+@pytest.mark.parametrize("layer", ["", " ", "gpkg_contents", "sqlite_x", "RTREE_x"])
+def test_names_that_sqlite_keeps_for_itself_are_refused(tmp_path: Path, layer: str) -> None:
+    with pytest.raises(OutputError, match="cannot have a layer"):
+        FootprintWriter(tmp_path / "out.gpkg", crs=UTM, layer=layer)
 
 
 def test_a_layer_without_crs_is_refused(tmp_path: Path) -> None:

@@ -67,15 +67,20 @@ def _check_sources(path: Path, above: frozenset[Path]) -> None:
         tree = ElementTree.fromstring(path.read_bytes())
     except ElementTree.ParseError as error:
         raise InputError(f"{path} is not a valid VRT: {error}") from error
-    for source in (element for tag in _SOURCES for element in tree.iter(tag)):
-        name = (source.text or "").strip()
+    sources = (element for tag in _SOURCES for element in tree.iter(tag))
+    for name, relative in dict.fromkeys(map(_name, sources)):  # a mosaic names a file once for every band
         if _CONNECTS.search(name):
             raise InputError(f"{path} reads from a network: {name}", hint="make a copy with gdal_translate")
         if name.startswith("/vsi") or re.match(r"\w{2,}:", name):  # inside an archive, or a subdataset
             continue
-        relative = source.get("relativeToVRT", source.get("relativetoVRT", "0")) == "1"
         file = path.parent / name if relative else Path(name)
         try:
             _sniff(file, above | {path.resolve()})
         except InputError as error:
             raise type(error)(f"{path}: {error}", hint=error.hint) from error
+
+
+def _name(source: ElementTree.Element) -> tuple[str, bool]:
+    """Give the file that an element names, and whether that is relative to the VRT."""
+    relative = source.get("relativeToVRT", source.get("relativetoVRT", "0")) == "1"
+    return (source.text or "").strip(), relative

@@ -43,8 +43,3 @@ def fingerprint_file(path: Path) -> str:
         file.seek(max(size - 65536, 0))
         digest.update(file.read(65536))
     return digest.hexdigest()[:16]
-
-
-def fingerprint_bytes(data: bytes) -> str:
-    """Give the SHA-256 of some bytes, 16 hex digits."""
-    return hashlib.sha256(data).hexdigest()[:16]

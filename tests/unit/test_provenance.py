@@ -1,15 +1,12 @@
 """Fingerprints tell files apart by what is in them."""
 
-import hashlib
 import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from buildmap import __version__
-from buildmap.provenance import Provenance, fingerprint_bytes, fingerprint_file
+from buildmap.provenance import Provenance, fingerprint_file
 
 SIZE = 200_000
 
@@ -36,12 +33,6 @@ def test_a_change_near_either_end_changes_it(tmp_path: Path, changed: int) -> No
 def test_a_change_of_size_changes_it(tmp_path: Path) -> None:
     sizes = [0, 1, 65_536, 65_537, SIZE]
     assert len({_write(tmp_path, "a", bytes(size)) for size in sizes}) == len(sizes)
-
-
-@given(st.binary())
-def test_bytes_are_told_apart_by_their_sha256(data: bytes) -> None:
-    assert hashlib.sha256(data).hexdigest().startswith(fingerprint_bytes(data))
-    assert len(fingerprint_bytes(data)) == 16
 
 
 def test_the_stamp_is_one_line_of_sorted_json() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from buildmap.errors import OutputError
 from buildmap.evaluate import evaluate
 from buildmap.execution.progress import Progress, Silent
 from buildmap.predict import predict
@@ -45,11 +46,15 @@ def demo(folder: Path, *, overwrite: bool = False, progress: Progress | None = N
     """Copy the packaged scene to a folder, predict, vectorize, evaluate and draw it.
 
     Raises:
-        OutputError: If one of the files exists already and `overwrite` is False.
+        OutputError: If the folder cannot be made, or one of the files exists already and `overwrite` is
+            False.
     """
     started = time.monotonic()
     progress = progress or Silent()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"folder {folder} cannot be made: {error.strerror}") from error
     names = (SCENE, TRUTH, CREDITS, PROBABILITY, FOOTPRINTS, OVERLAY)
     scene, truth, _, probability, found, overlay = (folder / name for name in names)
     for name in names:

@@ -60,3 +60,10 @@ def test_the_printed_commands_are_what_it_did(shown: tuple[Path, dict[str, objec
         result = CliRunner().invoke(app, [*arguments, *redo, "--json"])
         assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["objects"]["f1"] == pytest.approx(summary["object_f1"])
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "demo").write_text("a file")
+    result = CliRunner().invoke(app, ["demo", str(tmp_path / "demo")])
+    assert result.exit_code == 73
+    assert result.stderr == f"error: folder {tmp_path / 'demo'} cannot be made: File exists\n"

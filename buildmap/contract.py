@@ -14,6 +14,22 @@ METADATA_KEY = "buildmap"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HaloRow:
+    """What one way of cutting costs, and how far it is from predicting an image whole; measured on export."""
+
+    window_px: int
+    """Side of the square the network sees."""
+    halo_px: int
+    """Context on every side of the core."""
+    cost: float
+    """Pixels the network sees per pixel of the raster."""
+    u8_changed: float
+    """Share of pixels whose stored value, 0..254, differs; 0..1."""
+    flips_per_million: float
+    """Pixels per million on the other side of the threshold."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
     """A model file's description of itself."""
 
@@ -41,6 +57,8 @@ class ModelCard:
     """What it has learned from, with credits."""
     fingerprint: str
     """SHA-256 of the weights, the first 16 hex digits."""
+    halo_table: tuple[HaloRow, ...] = ()
+    """Windows and halos that were measured on real imagery, cheapest first; empty where none were."""
 
     def __post_init__(self) -> None:
         if self.stride < 1:

@@ -10,6 +10,7 @@ from pathlib import Path
 from buildmap.errors import OutputError
 from buildmap.evaluate import evaluate
 from buildmap.execution.progress import Progress, Silent
+from buildmap.inference.options import Running
 from buildmap.predict import predict
 from buildmap.publish import check_output, staged
 from buildmap.raster.picture import draw_outlines
@@ -61,7 +62,7 @@ def demo(folder: Path, *, overwrite: bool = False, progress: Progress | None = N
         check_output(folder / name, overwrite=overwrite)
     for name in (SCENE, TRUTH, CREDITS):
         _copy(name, folder / name)
-    predict(scene, probability, overwrite=overwrite, progress=progress)
+    predict(scene, probability, running=Running(overwrite=overwrite), progress=progress)
     outlined = vectorize(probability, found, overwrite=overwrite, progress=progress)
     pixels = evaluate(probability, truth)
     objects = evaluate(found, truth)

@@ -1,50 +1,31 @@
 """The story of `buildmap predict`: a raster in, building probability or footprints out."""
 
-import logging
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from shutil import rmtree
 
-from buildmap.contract import ModelCard
-from buildmap.errors import InputError, OutputError
-from buildmap.execution.memory import bound_block_cache
+from buildmap.errors import OutputError
+from buildmap.execution.journal import Journal
 from buildmap.execution.progress import Progress, Silent
-from buildmap.inference.backend import Backend, builtin_model, load_backend
-from buildmap.inference.segment import Tally, block_cache_bytes, probability_strips
-from buildmap.provenance import Provenance, fingerprint_file
-from buildmap.publish import check_distinct, staged
-from buildmap.raster.reader import RasterReader
-from buildmap.raster.writer import RasterWriter
-from buildmap.vector.footprint import Outlining, footprints
-from buildmap.vector.writer import FootprintWriter, is_vector
+from buildmap.inference.forecast import Forecast, forecast
+from buildmap.inference.options import Prediction, Running
+from buildmap.inference.prepare import Work, prepare
+from buildmap.inference.strips import Arrivals, record_of
+from buildmap.provenance import Provenance
+from buildmap.publish import check_distinct, shared, staged, workspace
+from buildmap.raster.blend import audit_rows
+from buildmap.raster.parts import DamagedPart, read_rows
+from buildmap.raster.seams import SeamAudit, Seams, summarize
+from buildmap.raster.windows import Window
+from buildmap.raster.writer import write_cog
+from buildmap.vector.footprint import footprints
+from buildmap.vector.writer import FootprintWriter, check_format, is_vector
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-logger = logging.getLogger(__name__)
-_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """How to predict."""
-
-    model: Path = field(default_factory=builtin_model)
-    """Model file; the built-in one when not given."""
-    device: str = "auto"
-    """'auto', 'cpu' or 'cuda'."""
-    bands: tuple[int, ...] | None = None
-    """1-based bands to show the model, in its order; the model's own when None."""
-    resample: bool = True
-    """Work at a GSD the model knows; False keeps the raster's pixels."""
-    threshold: float | None = None
-    """Probability from which a pixel belongs to a footprint; the model's own when None."""
-    outlining: Outlining = field(default_factory=Outlining)
-    """How else to draw footprints, where the output is a layer."""
+_STRIPS = "strips"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +33,7 @@ class PredictSummary:
     """What was done."""
 
     output: str
-    """The file written."""
+    """The file written; for a shard, the file it is a share of."""
     model: str
     """Title of the model."""
     device: str
@@ -63,129 +44,224 @@ class PredictSummary:
     """Rows predicted."""
     gsd_m: float | None
     """Working ground sample distance in metres; null where the raster has none."""
+    strips: int
+    """Strips of the raster, or of the shard."""
+    strips_resumed: int
+    """Of these, strips an earlier run had done."""
     windows: int
-    """Windows planned."""
+    """Windows in the strips."""
     windows_skipped: int
-    """Windows without valid pixels, never predicted."""
+    """Windows without anything valid and wanted, never predicted."""
+    gaps: tuple[Window, ...]
+    """Cores of windows that could not be read: no data in the output."""
     footprints: int | None
     """Buildings written, where the output is a layer."""
+    seams: Seams | None
+    """How well overlapping windows agree; null where there is one window, or the work is shared out."""
+    mpx_per_s: float
+    """Raster megapixels per second in this run, finishing included."""
+    device_busy: float
+    """Share of the predicting time in which the network ran."""
+    read_wait: float
+    """Share of the predicting time in which it waited for the raster to be read."""
     seconds: float
     """Wall time, loading the model included."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What would be done."""
+
+    output: str
+    """The file that would be written."""
+    replaces: bool
+    """It is there already: `--overwrite` is needed."""
+    model: str
+    """Title of the model."""
+    device: str
+    """Where the network would run."""
+    width_px: int
+    """Columns to predict, at the working GSD."""
+    height_px: int
+    """Rows to predict."""
+    strips: int
+    """Strips of the raster, or of the shard."""
+    strips_done: int
+    """Of these, strips an earlier run has done."""
+    takes: Forecast
+    """What the rest would take."""
+
+
 def predict(
-    raster: Path,
+    raster: str | Path | tuple[str, ...],
     output: Path,
     prediction: Prediction | None = None,
+    running: Running | None = None,
     *,
-    overwrite: bool = False,
     progress: Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> PredictSummary:
     """Predict building probability over a raster of any size.
 
     The output is a COG of uint8 probability (0..254, 255 = no data) at the working GSD, or footprints
-    if its suffix names a vector format. It appears only when it is whole.
+    if its suffix names a vector format. It appears only when it is whole; what was done of it before is
+    kept beside it, and the next run with the same raster, model and options goes on from there.
+
+    Args:
+        raster: Anything GDAL reads, also its URL; several are one mosaic.
+        output: The file to write.
+        prediction: What to predict.
+        running: How to go about it.
+        progress: Hears of every window.
+        stop: Once it says True, the strip in hand is finished and `Stopped` raised.
 
     Raises:
         InputError: If the raster or the model cannot be used, or do not fit each other.
+        MismatchError: If the unfinished run beside the output was another.
         OutputError: If the output exists already, or cannot be created.
         LockedError: If another run is writing it.
-        ResourceError: If the device is not available.
+        ResourceError: If device, memory or cluster are not available.
         StorageError: If reading or writing fails.
+        IncompleteError: If shards are missing.
+        Stopped: If `stop` said so before all was done.
     """
-    started = time.monotonic()
-    prediction = prediction or Prediction()
-    if not is_vector(output) and output.suffix.lower() not in {".tif", ".tiff"}:
-        raise OutputError(f"{output} does not end in .tif or .gpkg", hint=f"{output.stem}.tif")
-    backend = load_backend(prediction.model, device=prediction.device)
-    card, tally, found = backend.card, Tally(), None
-    check_distinct(output, raster, prediction.model)
-    with _open(raster, card, prediction) as reader, staged(output, overwrite=overwrite) as folder:
-        _check_place(reader, is_layer=is_vector(output))
-        bound_block_cache(block_cache_bytes(reader, card))
-        strips = probability_strips(reader, backend, tally=tally, progress=progress or Silent())
-        provenance = _provenance(reader, backend, prediction)
-        if is_vector(output):
-            threshold = card.threshold if prediction.threshold is None else prediction.threshold
-            outlining = replace(prediction.outlining, threshold=threshold)
-            found = _write_footprints(folder / output.name, reader, strips, outlining, provenance)
-        else:
-            _write_probability(folder / output.name, reader, strips, provenance)
-        size = reader.grid.pixel_size_m()
+    began = time.monotonic()
+    prediction, running, progress = prediction or Prediction(), running or Running(), progress or Silent()
+    names = raster if isinstance(raster, tuple) else (str(raster),)
+    _check_output(output, names, prediction)
+    work = prepare(names, prediction, running, is_layer=is_vector(output))
+    with work.reader, _folder(output, running) as folder:
+        if running.restart:
+            rmtree(folder / _STRIPS, ignore_errors=True)
+        journal = Journal(folder / _STRIPS, work.facts, suffix=".tif")
+        mine = _share(work.job.cutting.plan.strips, running.shard)
+        before = journal.done() & set(mine)
+        seams, found = SeamAudit(), None
+        with closing(Arrivals(work, journal, mine, running, progress=progress, stop=stop)) as arrivals:
+            if running.shard is None:
+                found = _assemble(folder / output.name, work, arrivals, prediction, seams)
+            records = [record_of(journal, step) for step in arrivals.in_order()]
+        for record in records:
+            seams.add(record.seams)
+    grid, seconds = work.reader.grid, time.monotonic() - began
+    size, pixels = grid.pixel_size_m(), _pixels(work, [step for step in mine if step not in before])
     return PredictSummary(
         output=str(output),
-        model=card.title,
-        device=backend.device,
-        width_px=reader.grid.width,
-        height_px=reader.grid.height,
+        model=work.backend.card.title,
+        device=work.backend.device if len(work.job.devices) == 1 else ", ".join(work.job.devices),
+        width_px=grid.width,
+        height_px=grid.height,
         gsd_m=None if size is None else round((size[0] * size[1]) ** 0.5, 4),
-        windows=tally.windows,
-        windows_skipped=tally.skipped,
+        strips=len(mine),
+        strips_resumed=len(before),
+        windows=sum(record.windows for record in records),
+        windows_skipped=sum(record.skipped for record in records),
+        gaps=tuple(core for record in records for core in record.gaps),
         footprints=found,
-        seconds=round(time.monotonic() - started, 2),
+        seams=None if running.shard else summarize(seams),
+        mpx_per_s=round(pixels / seconds / 1e6, 3),
+        device_busy=round(arrivals.measured.device_busy, 3),
+        read_wait=round(arrivals.measured.read_wait, 3),
+        seconds=round(seconds, 2),
     )
 
 
-def _open(raster: Path, card: ModelCard, prediction: Prediction) -> RasterReader:
-    """Open the raster as the model wants to see it, or say why the two do not fit."""
-    data = card.data
-    bands = prediction.bands or data.bands
-    if len(bands) != len(data.bands):
-        raise InputError(f"{len(bands)} bands chosen, the model expects {len(data.bands)}")
-    gsd_range_m = (data.gsd_min_m, data.gsd_max_m) if prediction.resample else None
-    reader = RasterReader(raster, bands=bands, gsd_range_m=gsd_range_m)
-    if reader.dtype != data.dtype:
-        raise InputError(
-            f"{raster} is {reader.dtype}, the model expects {data.dtype}",
-            hint=f"gdal_translate -ot {_GDAL_TYPES[data.dtype]} -scale '{raster}' scaled.tif",
+def dry_run(
+    raster: str | Path | tuple[str, ...],
+    output: Path,
+    prediction: Prediction | None = None,
+    running: Running | None = None,
+) -> DryRun:
+    """Tell what `predict` would do with the same arguments, and what it would take; nothing is written.
+
+    Raises:
+        InputError: As `predict`.
+        ResourceError: As `predict`.
+    """
+    prediction, running = prediction or Prediction(), running or Running()
+    names = raster if isinstance(raster, tuple) else (str(raster),)
+    _check_output(output, names, prediction)
+    work = prepare(names, prediction, running, is_layer=is_vector(output))
+    with work.reader:
+        mine = _share(work.job.cutting.plan.strips, running.shard)
+        folder = workspace(output) / _STRIPS
+        done = set[int]()
+        if folder.is_dir() and not running.restart:
+            done = Journal(folder, work.facts, suffix=".tif").done()
+        return DryRun(
+            output=str(output),
+            replaces=output.exists(),
+            model=work.backend.card.title,
+            device=work.backend.device,
+            width_px=work.reader.grid.width,
+            height_px=work.reader.grid.height,
+            strips=len(mine),
+            strips_done=len(done & set(mine)),
+            takes=forecast(work, [step for step in mine if step not in done]),
         )
-    return reader
 
 
-def _check_place(reader: RasterReader, *, is_layer: bool) -> None:
-    """Refuse to draw footprints nobody can place; tell where the GSD is unknown."""
-    if reader.grid.pixel_size_m() is not None:
-        return
-    lacking = "CRS" if reader.grid.crs is None else "geotransform"
-    if is_layer:
-        option = "--crs EPSG:CODE" if lacking == "CRS" else "--transform '[...]'"
-        raise InputError(
-            f"{reader.path} has no {lacking}, which footprints need", hint=f"rio edit-info {option} RASTER"
-        )
-    logger.warning("%s has no %s: predicted pixel by pixel, GSD unknown", reader.path, lacking)
+def _check_output(output: Path, names: tuple[str, ...], prediction: Prediction) -> None:
+    if is_vector(output):
+        check_format(output)
+    elif output.suffix.lower() not in {".tif", ".tiff"}:
+        raise OutputError(f"{output} does not end in .tif or .gpkg", hint=f"{output.stem}.tif")
+    layers = [] if prediction.aoi is None else [prediction.aoi]
+    check_distinct(output, *map(Path, names), *prediction.models, *layers)
 
 
-def _provenance(reader: RasterReader, backend: Backend, prediction: Prediction) -> Provenance:
+def _folder(output: Path, running: Running) -> AbstractContextManager[Path]:
+    """Claim the folder in which the output is made: alone, or together with other shards."""
+    if running.shard is None:
+        return staged(output, overwrite=running.overwrite, resume=True, wait_s=running.wait_s)
+    claim = "shard-{}-of-{}".format(*running.shard)
+    return shared(output, overwrite=running.overwrite, claim=claim, wait_s=running.wait_s)
+
+
+def _share(strips: int, shard: tuple[int, int] | None) -> list[int]:
+    """Give the strips to do: all of them, or the i-th of n runs of neighbours."""
+    share, shares = shard or (1, 1)
+    return list(range(strips * (share - 1) // shares, strips * share // shares))
+
+
+def _assemble(
+    path: Path, work: Work, arrivals: Arrivals, prediction: Prediction, seams: SeamAudit
+) -> int | None:
+    """Put the strips together into the output; give the number of footprints, where there are any.
+
+    Footprints are drawn while the strips below are predicted; the COG waits for all of them.
+    """
+    cutting, grid, journal = work.job.cutting, work.reader.grid, arrivals.journal
+    audit = partial(audit_rows, seams=seams, ramp_px=cutting.ramp_px, threshold=cutting.threshold)
+    provenance = _provenance(work, prediction)
+    parts = ((journal.product(step), record_of(journal, step).part) for step in arrivals.in_order())
+    try:
+        if not is_vector(path):
+            write_cog(path, grid, list(parts), tags={"BUILDMAP": provenance.to_json()}, on_join=audit)
+            return None
+        threshold = work.backend.card.threshold if prediction.threshold is None else prediction.threshold
+        outlining = replace(prediction.outlining, threshold=threshold)
+        rows = read_rows(parts, on_join=audit)
+        with FootprintWriter(path, crs=grid.crs, provenance=provenance) as writer:
+            for batch in footprints(rows, transform=grid.transform, crs=grid.crs, settings=outlining):
+                writer.write(batch)
+            return writer.count
+    except DamagedPart as error:
+        journal.forget(int(error.path.stem))
+        raise
+
+
+def _provenance(work: Work, prediction: Prediction) -> Provenance:
+    card, job = work.backend.card, work.job
     return Provenance(
         verb="predict",
-        source=reader.path.name,
-        source_fingerprint=fingerprint_file(reader.path) if reader.path.is_file() else "",
-        model=f"{backend.card.title} [{backend.card.fingerprint}]",
-        options=f"bands={prediction.bands or backend.card.data.bands} resample={prediction.resample}",
+        source=Path(job.source.rasters[0]).name,
+        source_fingerprint=work.facts["input"],
+        model=f"{card.title} [{card.fingerprint}]",
+        options=f"bands={job.source.bands} resample={prediction.resample} tta={job.options.tta}",
     )
 
 
-def _write_probability(
-    path: Path, reader: RasterReader, strips: "Iterator[NDArray[np.uint8]]", provenance: Provenance
-) -> None:
-    writer = RasterWriter(path, reader.grid, tags={"BUILDMAP": provenance.to_json()})
-    try:
-        for rows in strips:
-            writer.write(rows)
-        writer.finish()
-    finally:
-        writer.close()
-
-
-def _write_footprints(
-    path: Path,
-    reader: RasterReader,
-    strips: "Iterator[NDArray[np.uint8]]",
-    outlining: Outlining,
-    provenance: Provenance,
-) -> int:
-    grid = reader.grid
-    with FootprintWriter(path, crs=grid.crs, provenance=provenance) as writer:
-        for batch in footprints(strips, transform=grid.transform, crs=grid.crs, settings=outlining):
-            writer.write(batch)
-        return writer.count
+def _pixels(work: Work, steps: list[int]) -> int:
+    plan = work.job.cutting.plan
+    return sum((stop - first) * plan.width for first, stop in map(plan.span, steps))

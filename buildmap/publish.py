@@ -17,21 +17,28 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 
 
 @contextmanager
-def staged(output: Path, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
+def staged(output: Path, *, overwrite: bool, resume: bool = False, wait_s: float = 0) -> Iterator[Path]:
     """Lend a private folder beside `output`; publish `folder / output.name` when the block ends well.
 
     The folder is `.NAME.buildmap` next to the output, so the final rename never crosses a file
     system. What a killed run left in it is dropped, or kept with `resume` for a verb that goes on
     from there. An old output stays untouched until the new one is complete and on disk.
 
+    Args:
+        output: The file to be.
+        overwrite: Replace an old output.
+        resume: Keep the folder of an unfinished run, for the next.
+        wait_s: Seconds to wait for another run to end; the old output is looked for after that.
+
     Raises:
         OutputError: If the output exists and `overwrite` is False, or cannot be created there.
         LockedError: If another run is writing the same output.
         StorageError: If the disk is full or fails.
     """
-    check_output(output, overwrite=overwrite)
-    folder = output.with_name(f".{output.name}.buildmap")
-    with _disk_errors(output), _locked(output):
+    check_output(output, overwrite=overwrite or wait_s > 0)
+    folder = workspace(output)
+    with _disk_errors(output), _locked(output, ".lock", wait_s):
+        check_output(output, overwrite=overwrite)
         done = False
         try:
             if folder.exists() and not resume:
@@ -43,6 +50,33 @@ def staged(output: Path, *, overwrite: bool, resume: bool = False) -> Iterator[P
         finally:
             if done or not resume:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def shared(output: Path, *, overwrite: bool, claim: str, wait_s: float = 0) -> Iterator[Path]:
+    """Lend the folder of `staged` to one of several runs that fill it together; nothing is published.
+
+    Args:
+        output: The file to be.
+        overwrite: An old output is no obstacle.
+        claim: What of the work this run does; two runs with the same claim exclude each other.
+        wait_s: Seconds to wait for such a run to end.
+
+    Raises:
+        OutputError: If the output exists and `overwrite` is False, or cannot be created there.
+        LockedError: If another run has the same claim.
+        StorageError: If the disk is full or fails.
+    """
+    check_output(output, overwrite=overwrite)
+    folder = workspace(output)
+    with _disk_errors(output), _locked(output, f".{claim}.lock", wait_s):
+        folder.mkdir(exist_ok=True)
+        yield folder
+
+
+def workspace(output: Path) -> Path:
+    """Name the private folder in which an output is made."""
+    return output.with_name(f".{output.name}.buildmap")
 
 
 def check_output(output: Path, *, overwrite: bool) -> None:
@@ -87,9 +121,9 @@ def _disk_errors(output: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    path, holder = (output.with_name(f".{output.name}.lock{end}") for end in ("", ".holder"))
-    lock = FileLock(path, timeout=0)
+def _locked(output: Path, suffix: str, wait_s: float) -> Iterator[None]:
+    path, holder = (output.with_name(f".{output.name}{suffix}{end}") for end in ("", ".holder"))
+    lock = FileLock(path, timeout=wait_s)
     try:
         holder.exists()  # the longest of the names: too long for the file system is said before any is made
         lock.acquire()
@@ -98,7 +132,7 @@ def _locked(output: Path) -> Iterator[None]:
             raise OutputError(f"cannot create files in {output.parent}") from error
         who = (holder.read_text(encoding="utf-8") if holder.exists() else "") or "unknown"
         raise LockedError(
-            f"another run ({who}) holds {output}", hint="try again when it has ended"
+            f"another run ({who}) holds {output}", hint="try again when it has ended, or pass --wait SECONDS"
         ) from error
     except OSError as error:
         if error.errno in _DISK_ERRORS:
@@ -116,12 +150,13 @@ def _locked(output: Path) -> Iterator[None]:
 
 def _publish(whole: Path, output: Path) -> None:
     """Sync a finished file and its folder, then rename it over the output."""
-    _sync(whole)
+    sync(whole)
     whole.replace(output)
-    _sync(output.parent)
+    sync(output.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

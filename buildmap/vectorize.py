@@ -11,10 +11,11 @@ from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress, Silent
 from buildmap.provenance import Provenance, fingerprint_file
 from buildmap.publish import check_distinct, staged
+from buildmap.raster.blend import NODATA
 from buildmap.raster.probability import to_probability
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.windows import Window
-from buildmap.raster.writer import BLOCK_PX, NODATA
+from buildmap.raster.writer import BLOCK_PX
 from buildmap.vector.crs import as_crs
 from buildmap.vector.footprint import Outlining, footprints
 from buildmap.vector.writer import FootprintWriter

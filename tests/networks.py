@@ -43,7 +43,7 @@ def write_onnx(path: Path, card: ModelCard | None = None, *, kernel_px: int = 1)
     bands = len(card.data.bands)
     weight = np.full((1, bands, kernel_px, kernel_px), 4 / (bands * kernel_px**2), np.float32)
     pad = kernel_px // 2
-    conv = helper.make_node("Conv", ["image", "weight"], ["logits"], pads=[pad] * 4)
+    conv = helper.make_node("Conv", ["image", "weight"], ["logits"], name="conv", pads=[pad] * 4)
     graph = helper.make_graph(
         [conv],
         "bright",

@@ -21,15 +21,17 @@ _LINE_EVERY_S = 10.0
 _BAR_EVERY_S = 0.1
 
 
-def report(summary: "DataclassInstance", *, json: bool) -> None:
+def report(summary: "DataclassInstance", *, json: bool, apart: str | None = None) -> None:
     """Print a verb's summary on stdout: one line of JSON, or one aligned line per field.
 
-    A number that is not finite becomes `null`, which every JSON reader accepts.
+    A number that is not finite becomes `null`, which every JSON reader accepts. The field named by
+    `apart` is left out of the lines: the command lays it out itself.
     """
     if json:
         typer.echo(json_text.dumps(_plain(summary)))
     else:
-        typer.echo("\n".join(_lines(summary)))
+        shown = {f.name: getattr(summary, f.name) for f in fields(summary) if f.name != apart}
+        typer.echo("\n".join(_lines(shown)))
 
 
 def say(text: str) -> None:
@@ -65,12 +67,12 @@ class Lines:
 
     def __init__(self, *, say: Callable[[str], None], clock: Callable[[], float]) -> None:
         self._say, self._clock = say, clock
-        self._task, self._total, self._done = "", 0, 0
+        self._task, self._total, self._done, self._note = "", 0, 0, ""
         self._began_s = self._said_s = 0.0
 
     def start(self, task: str, total: int) -> None:
         """Begin a task of `total` steps."""
-        self._task, self._total, self._done = task, total, 0
+        self._task, self._total, self._done, self._note = task, total, 0, ""
         self._began_s = self._said_s = self._clock()
 
     def advance(self, steps: int = 1) -> None:
@@ -81,7 +83,12 @@ class Lines:
             return
         self._said_s = now
         left_s = (now - self._began_s) * max(self._total - self._done, 0) / self._done
-        self._say(f"{self._task}: {self._done}/{self._total}, {clock_time(left_s)} left")
+        note = f", {self._note}" if self._note else ""
+        self._say(f"{self._task}: {self._done}/{self._total}, {clock_time(left_s)} left{note}")
+
+    def note(self, text: str) -> None:
+        """Keep it for the next line."""
+        self._note = text
 
 
 class _Bar:
@@ -101,6 +108,7 @@ class _Bar:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self._console,
             auto_refresh=False,
         )
@@ -110,7 +118,7 @@ class _Bar:
         """Begin a task of `total` steps; the bar of the one before disappears."""
         for old in self._rich.task_ids:
             self._rich.remove_task(old)
-        self._rich.add_task(task, total=total)
+        self._rich.add_task(task, total=total, note="")
         self._draw()
 
     def advance(self, steps: int = 1) -> None:
@@ -122,6 +130,11 @@ class _Bar:
             typer.echo(_ERASE_LINE, err=True, nl=False)
         elif time.monotonic() - self._drawn_s > _BAR_EVERY_S:
             self._draw()
+
+    def note(self, text: str) -> None:
+        """Show it beside the bar from the next drawing on."""
+        for task in self._rich.task_ids:
+            self._rich.update(task, note=text)
 
     def _draw(self) -> None:
         self._drawn_s = time.monotonic()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildmap.cli.options import Aoi, Json, MinAreaM2, Quiet, Threshold, number
+from buildmap.cli.options import Aoi, Bbox, Json, MinAreaM2, Quiet, Threshold, box, number
 
 if TYPE_CHECKING:
     from buildmap.evaluate import EvaluateSummary
@@ -20,14 +20,6 @@ Truth = Annotated[
     Path,
     typer.Argument(
         metavar="TRUTH", readable=False, help="Mask or footprints, in any CRS; or a folder, same file stems."
-    ),
-]
-Bbox = Annotated[
-    str | None,
-    typer.Option(
-        "--bbox",
-        metavar="LEFT,BOTTOM,RIGHT,TOP",
-        help="Only what lies inside counts; in the CRS of the truth raster, or else of the prediction's.",
     ),
 ]
 GsdM = Annotated[
@@ -60,7 +52,7 @@ def evaluate(
     evaluation = Evaluation(
         threshold=0.5 if threshold is None else threshold,
         aoi=aoi,
-        bbox=_box(bbox),
+        bbox=box(bbox),
         gsd_m=gsd_m,
         min_area_m2=min_area_m2,
     )
@@ -90,15 +82,3 @@ def _table(summary: "EvaluateSummary") -> list[str]:
 
 def _share(value: float) -> str:
     return f"{value:.4f}"
-
-
-def _box(text: str | None) -> tuple[float, float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        left, bottom, right, top = (float(number) for number in text.split(","))
-    except ValueError as error:
-        raise typer.BadParameter(f"--bbox '{text}' is not LEFT,BOTTOM,RIGHT,TOP") from error
-    if not (left < right and bottom < top):
-        raise typer.BadParameter(f"--bbox '{text}' is empty: LEFT < RIGHT and BOTTOM < TOP")
-    return left, bottom, right, top

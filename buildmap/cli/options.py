@@ -1,8 +1,9 @@
 """Options shared by commands: one definition per flag."""
 
 import math
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,8 +34,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print one summary object on 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log each step on stderr.", callback=_log)]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda"],
-    typer.Option("--device", help="Where the network runs; auto takes a GPU if there is one."),
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|...",
+        help="Where the network runs: auto, cpu, cuda, tensorrt; several GPUs as cuda:0,1.",
+        autocompletion=lambda: ["auto", "cpu", "cuda", "tensorrt"],
+    ),
+]
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        metavar="SECONDS",
+        min=0,
+        callback=number,
+        help="Wait for another run to end.",
+    ),
 ]
 PresetName = Annotated[
     str,
@@ -49,6 +65,14 @@ Aoi = Annotated[
     Path | None,
     typer.Option(
         "--aoi", readable=False, help="Vector file, any CRS: only what lies inside its polygons counts."
+    ),
+]
+Bbox = Annotated[
+    str | None,
+    typer.Option(
+        "--bbox",
+        metavar="LEFT,BOTTOM,RIGHT,TOP",
+        help="Only what lies inside counts; in the CRS of the raster (of the truth, in evaluate).",
     ),
 ]
 Threshold = Annotated[
@@ -73,6 +97,30 @@ MinAreaM2 = Annotated[
 MinHoleM2 = Annotated[
     float, typer.Option("--min-hole-m2", min=0, callback=number, help="Fill holes smaller than this.")
 ]
+
+
+def box(text: str | None) -> tuple[float, float, float, float] | None:
+    """Read a box; one that is empty is a usage error."""
+    if text is None:
+        return None
+    try:
+        left, bottom, right, top = (float(number) for number in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"--bbox '{text}' is not LEFT,BOTTOM,RIGHT,TOP") from error
+    if not (left < right and bottom < top):
+        raise typer.BadParameter(f"--bbox '{text}' is empty: LEFT < RIGHT and BOTTOM < TOP")
+    return left, bottom, right, top
+
+
+def size_bytes(text: str | None) -> int | None:
+    """Read an amount of memory such as 2G, 500M or 1.5GB (powers of 1000) or 2GiB (of 1024)."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    if found is None or not float(found[1]):
+        raise typer.BadParameter(f"'{text}' is not an amount of memory such as 2G or 500M")
+    power = " kmgt".index(found[2].lower() or " ")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
 def outlining(

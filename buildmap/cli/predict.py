@@ -1,31 +1,57 @@
 """`buildmap predict`."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from buildmap.cli.options import (
+    Aoi,
+    Bbox,
     Device,
     Json,
     MinAreaM2,
     MinHoleM2,
     Overwrite,
     Quiet,
-    RasterPath,
     SimplifyM,
     Threshold,
+    Wait,
+    box,
     outlining,
+    size_bytes,
 )
 
+if TYPE_CHECKING:
+    from buildmap.inference.options import Prediction, Running
+
+RasterName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RASTER", help="Any raster GDAL reads, also its URL; left out where -i lists several."
+    ),
+]
 Output = Annotated[
-    Path,
+    Path | None,
     typer.Argument(metavar="OUTPUT", readable=False, help="Probability (.tif) or footprints (.gpkg)."),
 ]
-ModelFile = Annotated[
+InputList = Annotated[
     Path | None,
     typer.Option(
-        "--model", readable=False, help="Model file, .onnx or .safetensors; the built-in one if absent."
+        "--input-list",
+        "-i",
+        readable=False,
+        allow_dash=True,
+        help="Text file of rasters, one a line, that are one mosaic; - is stdin.",
+    ),
+]
+ModelFile = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--model",
+        readable=False,
+        help="Model file, .onnx or .safetensors; the built-in one if absent. Several are averaged.",
     ),
 ]
 Bands = Annotated[
@@ -34,43 +60,168 @@ Bands = Annotated[
 NoResample = Annotated[
     bool, typer.Option("--no-resample", help="Keep the raster's pixels, whatever GSD the model knows.")
 ]
+Tta = Annotated[
+    Literal["none", "flips", "d4"],
+    typer.Option("--tta", help="Average over mirror images (4 times the work), or all 8 symmetries."),
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "fp16", "bf16"],
+    typer.Option("--precision", help="Of a .safetensors model; auto is bf16 on a GPU."),
+]
+WindowPx = Annotated[
+    int | None, typer.Option("--window-px", min=1, help="Side of a window; the model's own if absent.")
+]
+HaloPx = Annotated[
+    int | None, typer.Option("--halo-px", min=0, help="Context around a core; the model's own if absent.")
+]
+MaxMemory = Annotated[
+    str | None, typer.Option("--max-memory", metavar="SIZE", help="Main memory for the network: 2G, 500M.")
+]
+MaxVram = Annotated[
+    str | None, typer.Option("--max-vram", metavar="SIZE", help="GPU memory for the network: 12G.")
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that predict.")]
+Dask = Annotated[
+    str | None,
+    typer.Option("--dask", metavar="ADDRESS|local", help="Predict on a dask cluster: tcp://HOST:8786."),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Do the I-th of N shares, on shared storage; then --finish."),
+]
+Finish = Annotated[bool, typer.Option("--finish", help="Put together what all shards have done.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Drop what an unfinished run has done.")]
+OnError = Annotated[
+    Literal["stop", "skip"],
+    typer.Option("--on-error", help="What to do where the raster cannot be read; skip leaves gaps."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Write nothing; tell windows, time, memory and disk.")
+]
 
 
 def predict(
-    raster: RasterPath,
-    output: Output,
+    raster: RasterName,
+    output: Output = None,
+    input_list: InputList = None,
     model: ModelFile = None,
     bands: Bands = None,
+    bbox: Bbox = None,
+    aoi: Aoi = None,
     no_resample: NoResample = False,
+    window_px: WindowPx = None,
+    halo_px: HaloPx = None,
+    tta: Tta = "none",
     device: Device = "auto",
+    precision: Precision = "auto",
+    max_memory: MaxMemory = None,
+    max_vram: MaxVram = None,
+    workers: Workers = 1,
+    dask: Dask = None,
+    shard: Shard = None,
+    finish: Finish = False,
+    on_error: OnError = "stop",
     threshold: Threshold = None,
     simplify_m: SimplifyM = None,
     min_area_m2: MinAreaM2 = 5.0,
     min_hole_m2: MinHoleM2 = 5.0,
+    dry_run: DryRun = False,
     overwrite: Overwrite = False,
+    restart: Restart = False,
+    wait: Wait = 0.0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Predict buildings over a raster.
 
     A .tif as OUTPUT holds probability, 0..254 and 255 for no data; a .gpkg holds footprints, from the
-    model's own threshold if --threshold is not given.
+    model's own threshold if --threshold is not given. An interrupted run goes on with the same command.
     """
-    from buildmap.cli.console import progress, report
     from buildmap.inference.backend import builtin_model
-    from buildmap.predict import Prediction
-    from buildmap.predict import predict as run
+    from buildmap.inference.devices import BackendOptions
+    from buildmap.inference.options import Prediction
 
+    names, target = _names(raster, output, input_list)
+    memory, vram = size_bytes(max_memory), size_bytes(max_vram)
     prediction = Prediction(
-        model=model or builtin_model(),
+        models=tuple(model) if model else (builtin_model(),),
         device=device,
+        backend=BackendOptions(precision=precision, tta=tta, max_memory_bytes=memory, max_vram_bytes=vram),
         bands=_numbers(bands),
         resample=not no_resample,
+        bbox=box(bbox),
+        aoi=aoi,
+        window_px=window_px,
+        halo_px=halo_px,
+        skip_errors=on_error == "skip",
         threshold=threshold,
         outlining=outlining(0.5, simplify_m, min_area_m2, min_hole_m2),
     )
-    summary = run(raster, output, prediction, overwrite=overwrite, progress=progress(quiet=quiet))
+    running = _running(overwrite, restart, wait, workers, dask, shard, finish)
+    _carry_out(names, target, prediction, running, dry_run=dry_run, json=json, quiet=quiet)
+
+
+def _carry_out(
+    names: tuple[str, ...],
+    output: Path,
+    prediction: "Prediction",
+    running: "Running",
+    *,
+    dry_run: bool,
+    json: bool,
+    quiet: bool,
+) -> None:
+    from buildmap.cli.console import progress, report
+    from buildmap.errors import IncompleteError, Stopped
+    from buildmap.execution.drain import draining
+    from buildmap.predict import dry_run as forecast
+    from buildmap.predict import predict as run
+
+    if dry_run:
+        report(forecast(names, output, prediction, running), json=json)
+        return
+    with draining() as drain:
+        try:
+            summary = run(
+                names,
+                output,
+                prediction,
+                running,
+                progress=progress(quiet=quiet),
+                stop=lambda: drain.asked is not None,
+            )
+        except Stopped as stopped:
+            stopped.exit_code = 128 + (drain.asked or 15)
+            raise
     report(summary, json=json)
+    if summary.gaps:
+        raise IncompleteError(
+            f"{len(summary.gaps)} windows could not be read: there is no data there",
+            hint="--json lists them; mend the raster and run again with --overwrite",
+        )
+
+
+def _names(raster: str, output: Path | None, input_list: Path | None) -> tuple[tuple[str, ...], Path]:
+    """Sort out what is read and what is written."""
+    if input_list is None:
+        if output is None:
+            raise typer.BadParameter("Missing argument 'OUTPUT'.")
+        return (raster,), output
+    if output is not None:
+        raise typer.BadParameter("with -i there is one argument, the OUTPUT")
+    from buildmap.errors import InputError, MissingInput
+    from buildmap.raster.source import read_names
+
+    if str(input_list) == "-":
+        names = read_names(sys.stdin)
+    elif not input_list.is_file():
+        raise MissingInput(f"{input_list} does not exist")
+    else:
+        with input_list.open(encoding="utf-8") as lines:
+            names = read_names(lines)
+    if not names:
+        raise InputError(f"{input_list} lists no rasters")
+    return names, Path(raster)
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:
@@ -80,3 +231,34 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(number) for number in text.split(","))
     except ValueError as error:
         raise typer.BadParameter(f"'{text}' is not a list of band numbers such as 4,3,2") from error
+
+
+def _running(
+    overwrite: bool,
+    restart: bool,
+    wait: float,
+    workers: int,
+    dask: str | None,
+    shard: str | None,
+    finish: bool,
+) -> "Running":
+    from buildmap.inference.options import Running
+
+    return Running(
+        overwrite=overwrite,
+        restart=restart,
+        wait_s=wait,
+        workers=workers,
+        dask=dask,
+        shard=_shard(shard),
+        only_finish=finish,
+    )
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    share, _, shares = text.partition("/")
+    if not (share.isdecimal() and shares.isdecimal() and 1 <= int(share) <= int(shares)):
+        raise typer.BadParameter(f"'{text}' is not a share such as 2/8")
+    return int(share), int(shares)

@@ -12,6 +12,9 @@ class Progress(Protocol):
     def advance(self, steps: int = 1) -> None:
         """Report finished steps."""
 
+    def note(self, text: str) -> None:
+        """Say a few words more, shown beside the steps from now on."""
+
 
 class Silent:
     """Hears nothing."""
@@ -20,4 +23,7 @@ class Silent:
         """Ignore it."""
 
     def advance(self, steps: int = 1) -> None:
+        """Ignore it."""
+
+    def note(self, text: str) -> None:
         """Ignore it."""

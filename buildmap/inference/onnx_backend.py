@@ -1,71 +1,126 @@
 """Running an ONNX model through onnxruntime; works without torch."""
 
-import os
+import logging
+import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at import: it would report to its maker
-import onnxruntime as ort
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    Fail,
-    InvalidArgument,
-    InvalidGraph,
-    InvalidProtobuf,
-    NotImplemented,  # noqa: A004
-    RuntimeException,
+from buildmap.contract import METADATA_KEY, card_from_json
+from buildmap.errors import MismatchError, ResourceError
+from buildmap.inference.batches import Batches, largest_batch, out_of_memory
+from buildmap.inference.devices import (
+    DEFAULTS,
+    BackendOptions,
+    available_cores,
+    choose_lanes,
+    lanes_that_fit,
+    window_bytes,
+)
+from buildmap.inference.onnx_session import REFUSALS, choose_gpu, open_on_cpu, open_on_gpu
+from buildmap.raster.blend import weigh
+from buildmap.raster.normalize import scale_pixels
+
+_GPU_LANES = 2
+"""One window is scaled and weighed on the CPU while the other is on the GPU."""
+_OUT_OF_MEMORY = re.compile(
+    r"Failed to allocate memory.*|std::bad_alloc|out of memory|CUDNN_STATUS_ALLOC_FAILED"
 )
 
-from buildmap.contract import METADATA_KEY, card_from_json
-from buildmap.errors import InputError, MismatchError, ResourceError
+logger = logging.getLogger(__name__)
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the probability; no logit overflows."""
+    probability: NDArray[np.float32] = np.clip(logits, -60, 60)
+    np.negative(probability, out=probability)
+    np.exp(probability, out=probability)
+    probability += 1
+    return np.reciprocal(probability, out=probability)
 
 
 class OnnxBackend:
     """A `.onnx` model file, loaded."""
 
-    def __init__(self, model: Path, *, device: str = "auto") -> None:
+    def __init__(self, model: Path, options: BackendOptions = DEFAULTS) -> None:
         """Load the network.
 
         Args:
             model: File written by `buildmap export`.
-            device: 'auto', 'cpu' or 'cuda'.
+            options: Device, threads, memory.
 
         Raises:
             InputError: If the file is not ONNX, or carries no model card.
             MismatchError: If its network is not the one its card describes.
-            ResourceError: If the device is not available to onnxruntime.
+            ResourceError: If the device is not available to onnxruntime, or memory is too short.
         """
-        device = _choose(device)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            # From bytes: a path would let the file name other files to read.
-            session = ort.InferenceSession(model.read_bytes(), options, providers=[_PROVIDERS[device]])
-        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotImplemented) as error:
-            raise InputError(f"{model} is not a buildmap model: onnxruntime cannot read it") from error
-        if _PROVIDERS[device] not in session.get_providers():
-            raise ResourceError(f"onnxruntime fell back to {session.get_providers()[0]}, not {device}")
-        metadata = session.get_modelmeta().custom_metadata_map
+        gpu = choose_gpu(options.device)
+        cores = options.threads or available_cores()
+        self.device, self.lanes = "cpu", choose_lanes(cores, options)
+        self._session = open_on_cpu(model, cores=cores, lanes=self.lanes)
+        metadata = self._session.get_modelmeta().custom_metadata_map
         self.card = card_from_json(metadata.get(METADATA_KEY), where=str(model))
-        self.device = device
-        self._session = session
-        self._input = session.get_inputs()[0].name
+        self._input = self._session.get_inputs()[0].name
+        self._batches = Batches(options.batch or 1)
         self._check(model)
+        if gpu is not None:
+            self._move(model, gpu, options)
+        if self.device == "cpu":
+            self._fit(model, cores, options)
+        if options.precision in {"fp16", "bf16"} and not self.device.startswith("tensorrt"):
+            raise ResourceError(
+                f"precision {options.precision} asked for, but onnxruntime on {self.device} keeps the file's",
+                hint="--precision auto, a .safetensors model, or --device tensorrt",
+            )
+
+    @property
+    def batch(self) -> int:
+        """Windows of equal shape it likes per call."""
+        return self._batches.size
+
+    def probability(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Run the network on (B, C, H, W) in the raster's own numbers; gives (B, H, W)."""
+        return self._batches.run(lambda part: sigmoid(self._scaled_logits(part)), images)
+
+    def contributions(
+        self, images: NDArray[np.generic], cut: tuple[slice, slice], weights: NDArray[np.float32]
+    ) -> NDArray[np.uint16]:
+        """Run the network, cut (rows, cols) out and weigh them; gives (B, rows, cols)."""
+        return self._batches.run(
+            lambda part: weigh(sigmoid(self._scaled_logits(part)[:, *cut]), weights), images
+        )
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on (B, C, H, W); gives (B, 1, H, W)."""
-        output: NDArray[np.float32] = self._session.run(None, {self._input: images})[0]
+        """Run the network on normalized images (B, C, H, W); gives (B, 1, H, W).
+
+        Raises:
+            OutOfMemory: If they are too many, or too large.
+        """
+        try:
+            output: NDArray[np.float32] = self._session.run(None, {self._input: images})[0]
+        except REFUSALS as error:
+            if found := _OUT_OF_MEMORY.search(str(error)):
+                raise out_of_memory(self.device, found[0]) from error
+            raise
         return output
+
+    def _scaled_logits(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
+        try:
+            scaled = scale_pixels(images, self.card.data)
+        except MemoryError as error:
+            raise out_of_memory("cpu", error) from error
+        return self.logits(scaled)[:, 0]
+
+    def _run_empty(self, windows: int, side: int) -> None:
+        self._scaled_logits(np.zeros((windows, len(self.card.data.bands), side, side), self.card.data.dtype))
 
     def _check(self, model: Path) -> None:
         """Run the network once on a small image."""
         side, bands = 2 * self.card.stride, len(self.card.data.bands)
         try:
             found = self.logits(np.zeros((1, bands, side, side), np.float32)).shape
-        except (Fail, InvalidArgument, RuntimeException, ValueError) as error:
+        except REFUSALS as error:
             told = " ".join(str(error).split())
             raise MismatchError(f"{model} does not run on {bands} bands, as its card says: {told}") from error
         if found != (1, 1, side, side):
@@ -73,16 +128,29 @@ class OnnxBackend:
                 f"{model} gives {found} for an image of {bands} x {side} x {side}, not one band"
             )
 
+    def _move(self, model: Path, gpu: str, options: BackendOptions) -> None:
+        """Go to a GPU; where that cannot be, stay on the CPU if nobody asked for the GPU."""
+        on_cpu = self._session, self.device, self.lanes
+        try:
+            self._session = open_on_gpu(model, self.card, gpu, image_name=self._input, options=options)
+            self.device, self.lanes = gpu, options.lanes or _GPU_LANES
+            if options.batch is None and gpu.startswith("cuda"):
+                self.lanes, batch = largest_batch(
+                    lambda windows: self._run_empty(windows, self.card.window_px), self.card, lanes=self.lanes
+                )
+                self._batches = Batches(batch)
+        except ResourceError as error:
+            if options.device != "auto":
+                raise
+            logger.warning("%s; going on with the CPU", error)
+            self._session, self.device, self.lanes = on_cpu
 
-def _choose(device: str) -> str:
-    available = ort.get_available_providers()
-    if device == "auto":
-        return "cuda" if _PROVIDERS["cuda"] in available else "cpu"
-    if device not in _PROVIDERS:
-        raise ResourceError(f"no device '{device}'", hint="--device auto, cpu or cuda")
-    if _PROVIDERS[device] not in available:
-        raise ResourceError(
-            f"device {device} asked for, but onnxruntime has {', '.join(available)}",
-            hint="pip install onnxruntime-gpu, or --device cpu",
-        )
-    return device
+    def _fit(self, model: Path, cores: int, options: BackendOptions) -> None:
+        """Have no more lanes than memory allows, and give their cores to those that stay."""
+        if options.max_memory_bytes is None:
+            return
+        lane_bytes = window_bytes(lambda side: self._run_empty(self.batch, side), self.card)
+        lanes = lanes_that_fit(self.lanes, lane_bytes, options)
+        if lanes < self.lanes:
+            self.lanes = lanes
+            self._session = open_on_cpu(model, cores=cores, lanes=lanes)

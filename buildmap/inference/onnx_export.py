@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from buildmap.contract import METADATA_KEY, ModelCard, card_to_json
+from buildmap.inference.devices import BackendOptions
 from buildmap.inference.onnx_backend import OnnxBackend
 
 _OPSET = 18
@@ -46,7 +47,7 @@ def largest_difference(network: nn.Module, card: ModelCard, path: Path, *, seed:
     Returns:
         Largest absolute difference of probabilities.
     """
-    backend = OnnxBackend(path, device="cpu")
+    backend = OnnxBackend(path, BackendOptions(device="cpu"))
     rng = np.random.default_rng(seed)
     worst = 0.0
     for batch, rows, cols in [(1, 4, 4), (2, 3, 5), (1, 8, 2)]:

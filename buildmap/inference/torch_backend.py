@@ -1,38 +1,179 @@
 """Running a `.safetensors` model through torch."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from buildmap.errors import ResourceError
+from buildmap.contract import ModelCard
+from buildmap.inference.batches import Batches, largest_batch, out_of_memory
+from buildmap.inference.devices import (
+    DEFAULTS,
+    BackendOptions,
+    available_cores,
+    choose_lanes,
+    lanes_that_fit,
+    window_bytes,
+)
+from buildmap.inference.folding import fold_normalization
+from buildmap.inference.torch_device import autocast_dtype, bound_vram, choose_device, is_out_of_memory
 from buildmap.models.checkpoint import load_checkpoint
+from buildmap.raster.blend import ONE
+from buildmap.raster.normalize import pixel_scale
+
+_GPU_LANES = 2
+"""While the network runs on one batch, the next is copied."""
+
+
+def open_torch(model: Path, options: BackendOptions = DEFAULTS) -> "TorchBackend":
+    """Load a `.safetensors` model file onto a device.
+
+    Raises:
+        InputError: If the file is not a buildmap model.
+        MismatchError: If its weights are not those of the network its card names.
+        ResourceError: If the device is not there, or memory is too short.
+    """
+    choose_device(options.device)  # before the weights are read
+    return TorchBackend(*load_checkpoint(model), options)
 
 
 class TorchBackend:
-    """A `.safetensors` model file, loaded."""
+    """A torch network on a device."""
 
-    def __init__(self, model: Path, *, device: str = "auto") -> None:
-        """Load the network onto a device: 'auto', 'cpu' or 'cuda'.
+    def __init__(self, network: nn.Module, card: ModelCard, options: BackendOptions = DEFAULTS) -> None:
+        """Put the network on the device and find how much of it it may take.
+
+        Args:
+            network: Maps (B, C, H, W) to logits (B, 1, H, W); in evaluation mode, on the CPU.
+            card: Its card.
+            options: Device, threads, memory, precision.
 
         Raises:
-            InputError: If the file is not a buildmap model.
-            ResourceError: If the device is not there.
+            ResourceError: If memory is too short, or the device lacks the precision.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device not in {"cpu", "cuda"}:
-            raise ResourceError(f"no device '{device}'", hint="--device auto, cpu or cuda")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ResourceError("device cuda asked for, but torch finds no GPU", hint="--device cpu")
-        network, self.card = load_checkpoint(model)
-        self.device = device
-        self._network = network.to(device).to(memory_format=torch.channels_last)
+        self.card, self.device = card, choose_device(options.device)
+        self._device = torch.device(self.device)
+        self._dtype = autocast_dtype(self._device, options.precision)
+        folded = fold_normalization(network, len(card.data.bands), card.stride)
+        self._network = folded.to(self._device).to(memory_format=torch.channels_last)
+        self._local = threading.local()
+        self._batches = Batches(options.batch or 1)
+        if self._device.type == "cuda":
+            self._fit_gpu(options)
+        else:
+            self._fit_cpu(options)
+
+    @property
+    def batch(self) -> int:
+        """Windows of equal shape it likes per call."""
+        return self._batches.size
+
+    def probability(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Run the network on (B, C, H, W) in the raster's own numbers; gives (B, H, W)."""
+
+        def run(part: NDArray[np.generic]) -> NDArray[np.float32]:
+            with self._on_device():
+                return self._fetch(self._probability(part))
+
+        return self._batches.run(run, images)
+
+    def contributions(
+        self, images: NDArray[np.generic], cut: tuple[slice, slice], weights: NDArray[np.float32]
+    ) -> NDArray[np.uint16]:
+        """Run the network, cut (rows, cols) out and weigh them; gives (B, rows, cols)."""
+
+        def run(part: NDArray[np.generic]) -> NDArray[np.uint16]:
+            with self._on_device():
+                summands = self._probability(part)[:, *cut].mul(ONE).mul_(self._send(weights)).round_()
+                # Kernels for uint16 are few: the same bits travel as int16.
+                return self._fetch(summands.to(torch.int32).to(torch.int16)).view(np.uint16)
+
+        return self._batches.run(run, images)
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on (B, C, H, W); gives (B, 1, H, W)."""
-        with torch.inference_mode():
-            tensor = torch.from_numpy(images).to(device=self.device, memory_format=torch.channels_last)
-            output: NDArray[np.float32] = self._network(tensor).float().cpu().numpy()
-        return output
+        """Run the network on normalized images (B, C, H, W); gives (B, 1, H, W)."""
+        with self._on_device():
+            return self._fetch(self._logits(self._send(images)))
+
+    def _probability(self, images: NDArray[np.generic]) -> Tensor:
+        factor, shift = map(self._send, pixel_scale(images.dtype, self.card.data))
+        if images.dtype == np.uint16:
+            numbers = self._send(images.view(np.int16)).to(torch.int32) & 0xFFFF
+        else:
+            numbers = self._send(images)
+        scaled = torch.mul(numbers, factor).sub_(shift)  # a new tensor: the caller's may not change
+        return self._logits(scaled)[:, 0].sigmoid()
+
+    def _logits(self, scaled: Tensor) -> Tensor:
+        scaled = scaled.to(memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
+            logits: Tensor = self._network(scaled)
+        return logits.float()
+
+    def _send(self, array: NDArray[np.generic]) -> Tensor:
+        """Start copying to the device; the current stream waits for it, this thread does not."""
+        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
+
+    def _fetch(self, tensor: Tensor) -> NDArray[Any]:
+        """Copy from the device, and wait until it is there."""
+        if self._device.type != "cuda":
+            return tensor.contiguous().numpy()
+        pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        pinned.copy_(tensor, non_blocking=True)
+        torch.cuda.current_stream(self._device).synchronize()
+        return pinned.numpy()
+
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """Compute without gradients, in a stream of this thread's own; tell when memory is short."""
+        try:
+            with torch.inference_mode(), self._stream():
+                yield
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
+            raise out_of_memory(self.device, error) from error
+
+    def _stream(self) -> Any:
+        if self._device.type != "cuda":
+            return nullcontext()
+        if not hasattr(self._local, "stream"):
+            self._local.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(self._local.stream)
+
+    def _run_empty(self, windows: int, side: int) -> None:
+        images = np.zeros((windows, len(self.card.data.bands), side, side), self.card.data.dtype)
+        with self._on_device():
+            self._fetch(self._probability(images))
+
+    def _fit_cpu(self, options: BackendOptions) -> None:
+        """Share the cores among the lanes that memory allows."""
+        cores = options.threads or available_cores()
+        self.lanes = choose_lanes(cores, options)
+        if options.max_memory_bytes is not None:
+            lane_bytes = window_bytes(lambda side: self._run_empty(self.batch, side), self.card)
+            self.lanes = lanes_that_fit(self.lanes, lane_bytes, options)
+        torch.set_num_threads(-(-cores // self.lanes))
+
+    def _fit_gpu(self, options: BackendOptions) -> None:
+        """Find the largest batch within the GPU's memory, or within what is allowed of it."""
+        if options.max_vram_bytes is not None:
+            bound_vram(self._device, options.max_vram_bytes)
+        if options.precision == "fp32":
+            torch.backends.cudnn.allow_tf32 = False
+        self.lanes = options.lanes or _GPU_LANES
+        if options.batch is None:
+            self.lanes, batch = largest_batch(
+                lambda windows: self._run_empty(windows, self.card.window_px), self.card, lanes=self.lanes
+            )
+            self._batches = Batches(batch)
+            torch.cuda.empty_cache()  # blocks for all lanes at once, which no lane asks for

@@ -11,10 +11,26 @@ from rasterio.crs import CRS
 from buildmap.errors import InputError
 from buildmap.raster.windows import Window
 
+Bounds = tuple[float, float, float, float]
+"""Left, bottom, right, top in CRS units."""
+
 _WGS84 = Geod(ellps="WGS84")
 _LARGEST_ZOOM = 100.0
 """How many times finer or coarser a raster may be made."""
+_SNAP_PX = 1e-6
+"""A box that ends this close to a pixel's edge ends on it."""
 _HINT = "the CRS or the transform is wrong: rio edit-info --crs EPSG:CODE RASTER"
+
+
+def _whole_pixels(places: tuple[float, ...], extent: int) -> tuple[int, int]:
+    """Give the first pixel and one past the last that some places lie in, inside an axis."""
+    first, end = math.floor(min(places) + _SNAP_PX), math.ceil(max(places) - _SNAP_PX)
+    return max(first, 0), min(end, extent)
+
+
+def show_bounds(bounds: Bounds) -> str:
+    """Write a box for a message."""
+    return "(" + ", ".join(f"{value:.9g}" for value in bounds) + ")"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +52,7 @@ class Grid:
         return Window(col_off=0, row_off=0, width=self.width, height=self.height)
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
+    def bounds(self) -> Bounds:
         """Smallest box around all pixels: left, bottom, right, top in CRS units, also where rotated."""
         corners = [self.transform @ (c, r) for c in (0, self.width) for r in (0, self.height)]
         xs, ys = zip(*corners, strict=True)
@@ -97,3 +113,37 @@ class Grid:
         height = max(round(self.height * size[1] / wanted_m), 1)
         transform = self.transform @ Affine.scale(self.width / width, self.height / height)
         return replace(self, width=width, height=height, transform=transform)
+
+    def part(self, window: Window) -> "Grid":
+        """Give a window of this grid as a grid of its own."""
+        transform = self.transform @ Affine.translation(window.col_off, window.row_off)
+        return replace(self, width=window.width, height=window.height, transform=transform)
+
+    def window_of(self, bbox: Bounds) -> Window:
+        """Find the smallest window of whole pixels that covers a box, as far as the grid reaches.
+
+        Args:
+            bbox: In the grid's CRS.
+
+        Raises:
+            InputError: If the box is empty, or does not touch the grid.
+        """
+        left, bottom, right, top = bbox
+        if not (left < right and bottom < top):
+            raise InputError(
+                f"the box {show_bounds(bbox)} is empty",
+                hint="left, bottom, right, top in the CRS of the raster",
+            )
+        corners = [~self.transform @ (x, y) for x in (left, right) for y in (bottom, top)]
+        cols, rows = zip(*corners, strict=True)
+        first_col, end_col = _whole_pixels(cols, self.width)
+        first_row, end_row = _whole_pixels(rows, self.height)
+        if first_col >= end_col or first_row >= end_row:
+            raise InputError(
+                f"the box does not touch the raster: extents {show_bounds(bbox)} "
+                f"and {show_bounds(self.bounds)}",
+                hint=f"left, bottom, right, top in the raster's CRS, {self.crs}",
+            )
+        return Window(
+            col_off=first_col, row_off=first_row, width=end_col - first_col, height=end_row - first_row
+        )

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from buildmap.errors import InputError, MissingInput
+from buildmap.raster.remote import connects
 
 _HEAD_BYTES = 1024
 _SERVICES = (
@@ -14,30 +15,49 @@ _SERVICES = (
     b"<WMT_",
     b"<Capabilities",
     b"<WCS_GDAL",
-    b"<GDALTileIndex",
     b'"stac_version"',
 )
-"""Beginnings of descriptions by which GDAL reads from a network, or from a list of files."""
-_CONNECTS = re.compile(
-    r"/vsi(?!zip|gzip|tar|7z|rar|mem|subfile|sparse)|\w+://|<|(WMS|WMTS|WCS|STAC\w+|HTTP|GTI):", re.I
-)
+"""Beginnings of descriptions by which GDAL reads from a network."""
+_COPY = "make a copy with gdal_translate"
 _SOURCES = ("SourceFilename", "SourceDataset")
+_INDEX = re.compile(r"\.gti\.(gpkg|fgb|parquet)$|\.gti$", re.I)
+_LOCATIONS = ("location", "assets.image.href")
+"""Columns in which a tile index names its rasters, GDAL's defaults."""
 
 
-def sniff(path: Path) -> str | None:
-    """Check that a raster file is there, and name its driver where trusting its name is dangerous.
+def sniff(name: str | Path) -> str | None:
+    """Check that a raster is there, and name its driver where trusting its name is dangerous.
+
+    What a user types himself may lead into a network; a file that leads there is refused.
+
+    Args:
+        name: A file, or whatever else GDAL opens: `/vsi...`, `GTI:index.gpkg`, `NETCDF:file.nc:band`,
+            the text of a VRT.
 
     Raises:
         MissingInput: If it, or a file that a VRT reads, is not there.
-        InputError: If it is no file, is empty, or leads into a network.
+        InputError: If it is no raster file, is empty, or leads into a network.
     """
-    return None if str(path).startswith("/vsi") else _sniff(path, frozenset())
+    text = str(name)
+    if text.startswith("<VRTDataset"):
+        return "VRT"
+    if text.startswith("/vsi"):
+        return None
+    if text.upper().startswith("GTI:/VSI"):
+        return "GTI"
+    if text.upper().startswith("GTI:"):
+        return _check_index(Path(text[4:]), above=frozenset())
+    if re.match(r"\w{2,}:", text) and not Path(text).exists():  # a driver's own way to name a part
+        return None
+    return _sniff(Path(name), frozenset())
 
 
 def _sniff(path: Path, above: frozenset[Path]) -> str | None:
     if not path.exists():
         raise MissingInput(f"{path} does not exist")
     if path.is_dir():
+        if path.suffix.lower() == ".zarr":
+            return "Zarr"
         raise InputError(f"{path} is a folder, not a raster")
     if not os.access(path, os.R_OK):
         raise MissingInput(f"{path} is not readable")
@@ -47,10 +67,10 @@ def _sniff(path: Path, above: frozenset[Path]) -> str | None:
         raise InputError(f"{path} is empty (0 bytes)")
     if head[:2] in {b"II", b"MM"}:
         return "GTiff"
+    if b"<GDALTileIndex" in head or _INDEX.search(path.name):
+        return _check_index(path, above)
     if any(word in head for word in _SERVICES):
-        raise InputError(
-            f"{path} describes a raster that lies elsewhere", hint="make a copy with gdal_translate"
-        )
+        raise InputError(f"{path} describes a raster that lies elsewhere", hint=_COPY)
     if b"<VRTDataset" in head:
         if path.suffix.lower() != ".vrt":
             raise InputError(f"{path} is a VRT under another name", hint="rename it to .vrt if you trust it")
@@ -59,25 +79,97 @@ def _sniff(path: Path, above: frozenset[Path]) -> str | None:
     return None
 
 
+def files_of(name: str | Path) -> list[Path]:
+    """List the files that a checked raster is made of, those a VRT or a tile index names included."""
+    text = str(name)
+    path = Path(text[4:] if text.upper().startswith("GTI:") else text)
+    if not path.is_file():
+        return []
+    files = [path]
+    if path.suffix.lower() == ".vrt":
+        named = _sources_of(path)
+    elif text != str(path) or _INDEX.search(path.name):
+        named = _tiles_of(path)
+    else:
+        return files
+    for file in named:
+        files += [path] if file == path else files_of(file)
+    return list(dict.fromkeys(files))
+
+
 def _check_sources(path: Path, above: frozenset[Path]) -> None:
     """Follow a VRT to the files it reads."""
     if path.resolve() in above:
         raise InputError(f"{path} reads itself")
+    for source in _sources_of(path):
+        _check_named(source, path, above)
+
+
+def _sources_of(path: Path) -> list[Path | str]:
+    """Give the files that a VRT reads; other names as text."""
     try:
         tree = ElementTree.fromstring(path.read_bytes())
     except ElementTree.ParseError as error:
         raise InputError(f"{path} is not a valid VRT: {error}") from error
     sources = (element for tag in _SOURCES for element in tree.iter(tag))
-    for name, relative in dict.fromkeys(map(_name, sources)):  # a mosaic names a file once for every band
-        if _CONNECTS.search(name):
-            raise InputError(f"{path} reads from a network: {name}", hint="make a copy with gdal_translate")
-        if name.startswith("/vsi") or re.match(r"\w{2,}:", name):  # inside an archive, or a subdataset
-            continue
-        file = path.parent / name if relative else Path(name)
+    named = dict.fromkeys(map(_name, sources))  # a mosaic names a file once for every band
+    return [_file(name, path.parent if relative else Path()) for name, relative in named]
+
+
+def _check_index(path: Path, above: frozenset[Path]) -> str:
+    """Follow a tile index to its rasters."""
+    if path.resolve() in above:
+        raise InputError(f"{path} reads itself")
+    if not path.is_file():
+        raise MissingInput(f"{path} does not exist")
+    for tile in _tiles_of(path):
+        if not isinstance(tile, Path) and connects(tile):
+            raise InputError(f"{path} reads from a network: {tile}", hint=_COPY)
+    return "GTI"
+
+
+def _tiles_of(path: Path) -> list[Path | str]:
+    """Give the rasters that a tile index names; its own file of polygons is the first."""
+    import pyogrio  # noqa: PLC0415 (loads a second GDAL: only for tile indices)
+
+    index: Path | str = path
+    column = None
+    if path.suffix.lower() == ".gti":
         try:
-            _sniff(file, above | {path.resolve()})
-        except InputError as error:
-            raise type(error)(f"{path}: {error}", hint=error.hint) from error
+            root = ElementTree.fromstring(path.read_bytes())
+        except ElementTree.ParseError as error:
+            raise InputError(f"{path} is not a valid tile index: {error}") from error
+        index = _file((root.findtext("IndexDataset") or "").strip(), Path())
+        column = root.findtext("LocationField")
+        if not isinstance(index, Path):
+            return [index]
+    try:
+        fields = pyogrio.read_info(index)["fields"]
+        column = column or next((name for name in _LOCATIONS if name in fields), None)
+        if column is None:
+            raise InputError(f"{index} has no column named {_LOCATIONS[0]}", hint="make it with gdaltindex")
+        names = pyogrio.raw.read(index, columns=[column], read_geometry=False)[3][0]
+    except pyogrio.errors.DataSourceError as error:
+        raise InputError(f"{index} is not a tile index: {error}") from error
+    return [index, *(_file(name, Path()) for name in names)]
+
+
+def _check_named(source: Path | str, path: Path, above: frozenset[Path]) -> None:
+    if not isinstance(source, Path):
+        if connects(source):
+            raise InputError(f"{path} reads from a network: {source}", hint=_COPY)
+        return
+    try:
+        _sniff(source, above | {path.resolve()})
+    except InputError as error:
+        raise type(error)(f"{path}: {error}", hint=error.hint) from error
+
+
+def _file(name: str, folder: Path) -> Path | str:
+    """Tell a file from what lies in a network, inside an archive, or is a driver's own name."""
+    if connects(name) or name.startswith("/vsi") or re.match(r"\w{2,}:", name):
+        return name
+    return folder / name
 
 
 def _name(source: ElementTree.Element) -> tuple[str, bool]:

@@ -45,8 +45,21 @@ _RESERVED = ("gpkg", "sqlite_", "rtree_")
 
 
 def is_vector(path: Path) -> bool:
-    """Tell whether a name asks for a layer; only GeoPackage can be written, and says so when it is opened."""
+    """Tell whether a name asks for a layer."""
     return path.suffix.lower() in _VECTOR_SUFFIXES
+
+
+def check_format(path: Path) -> None:
+    """Refuse a name whose format cannot be written.
+
+    Raises:
+        OutputError: If it is no GeoPackage.
+    """
+    if path.suffix.lower() != ".gpkg":
+        raise OutputError(
+            f"footprints cannot be written as '{path.suffix or path.name}', only as .gpkg",
+            hint=f"write a .gpkg, then: ogr2ogr '{path.name}' '{path.stem}.gpkg'",
+        )
 
 
 class FootprintWriter:
@@ -77,11 +90,7 @@ class FootprintWriter:
             OutputError: If the format cannot grow batch by batch, or GeoPackage cannot have such a layer.
             InputError: If there is no CRS.
         """
-        if path.suffix.lower() != ".gpkg":
-            raise OutputError(
-                f"footprints cannot be written as '{path.suffix or path.name}', only as .gpkg",
-                hint=f"write a .gpkg, then: ogr2ogr '{path.name}' '{path.stem}.gpkg'",
-            )
+        check_format(path)
         if not layer.strip() or layer.lower().startswith(_RESERVED):
             raise OutputError(f"a GeoPackage cannot have a layer '{layer}'", hint="choose another --layer")
         if crs is None:

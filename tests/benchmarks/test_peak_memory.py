@@ -7,13 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import rasterio
 
 from buildmap.demo import SCENE
 from buildmap.inference.backend import builtin_model
-from tests.scenes import UTM
+from tests.benchmarks.mosaic import write_mosaic
 
 SIDE_PX = 20_000
 BLOCK_PX = 1_000
@@ -27,39 +25,12 @@ began = time.monotonic()
 peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(peak_mb, time.monotonic() - began)
 """
-SOURCE = """<SimpleSource>
-<SourceFilename relativeToVRT="1">block.tif</SourceFilename><SourceBand>{band}</SourceBand>
-<SrcRect xOff="0" yOff="0" xSize="{block}" ySize="{block}"/>
-<DstRect xOff="{col}" yOff="{row}" xSize="{block}" ySize="{block}"/></SimpleSource>"""
 
 
 def repeated_scene(folder: Path, height: int) -> Path:
     """Write a VRT of `SIDE_PX` columns that repeats a square of the demo scene, as if it were 0.3 m."""
-    with rasterio.open(builtin_model().parents[1] / "scene" / SCENE) as scene:
-        pixels = scene.read(window=((0, BLOCK_PX), (0, BLOCK_PX)))
-    profile = {"count": 3, "height": BLOCK_PX, "width": BLOCK_PX, "dtype": "uint8"}
-    transform = rasterio.Affine(0.3, 0, 400_000, 0, -0.3, 5_000_000)
-    with rasterio.open(
-        folder / "block.tif", "w", driver="GTiff", crs=UTM, transform=transform, tiled=True, **profile
-    ) as block:
-        block.write(pixels.astype(np.uint8))
-        wkt = block.crs.to_wkt()
-    bands = "".join(
-        f'<VRTRasterBand dataType="Byte" band="{band}">'
-        + "".join(
-            SOURCE.format(band=band, block=BLOCK_PX, col=col, row=row)
-            for row in range(0, height, BLOCK_PX)
-            for col in range(0, SIDE_PX, BLOCK_PX)
-        )
-        + "</VRTRasterBand>"
-        for band in (1, 2, 3)
-    )
-    path = folder / f"{height}.vrt"
-    path.write_text(
-        f'<VRTDataset rasterXSize="{SIDE_PX}" rasterYSize="{height}"><SRS>{wkt}</SRS>'
-        f"<GeoTransform>400000, 0.3, 0, 5000000, 0, -0.3</GeoTransform>{bands}</VRTDataset>"
-    )
-    return path
+    scene = builtin_model().parents[1] / "scene" / SCENE
+    return write_mosaic(scene, folder / f"{height}.vrt", width=SIDE_PX, height=height, piece_px=BLOCK_PX)
 
 
 def measured(verb: str, source: Path, output: Path) -> float:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from shapely import Point
 from typer.testing import CliRunner
 
 from buildmap.cli.app import app
 from buildmap.raster.quiet import unreferenced_is_fine
 from buildmap.raster.reader import RasterReader
 from tests.networks import make_card, write_onnx
-from tests.scenes import blocks_mask, houses_image, write_raster
+from tests.scenes import blocks_mask, houses_image, write_layer, write_raster
 
 
 @pytest.fixture
@@ -91,7 +92,6 @@ def test_writing_over_the_input_is_refused(scene: Path, tmp_path: Path) -> None:
         (["unplaced.tif", "o.gpkg"], 65, "unplaced.tif has no geotransform, which footprints need"),
         (["in.tif", "o.gpkg", "--threshold", "nan"], 2, "nan is not a finite number"),
         (["in.tif", "o.tif", "--bands", "red"], 2, "not a list of band numbers"),
-        (["in.tif"], 2, "OUTPUT"),
     ],
 )
 def test_wrong_inputs_say_what_is_wrong(
@@ -152,3 +152,131 @@ def test_a_picture_without_georeference_is_predicted_pixel_by_pixel(scene: Path,
     code, _, err = run(tmp_path / "in.png", tmp_path / "p.gpkg", "--model", tmp_path / "m.onnx")
     assert code == 65
     assert "CRS" in err
+
+
+def test_several_rasters_are_one_mosaic(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    mask = blocks_mask(rng, 300, 260)
+    pixels = houses_image(mask, rng)
+    write_onnx(tmp_path / "m.onnx")
+    whole = write_raster(tmp_path / "whole.tif", pixels)
+    names = []
+    for index, (row, col) in enumerate([(0, 0), (0, 130), (150, 0), (150, 130)]):
+        place = rasterio.Affine(0.5, 0, 400_000 + col / 2, 0, -0.5, 5_000_000 - row / 2)
+        part = pixels[:, row : row + 150, col : col + 130]
+        names.append(str(write_raster(tmp_path / f"{index}.tif", part, transform=place)))
+    (tmp_path / "list.txt").write_text("# four of them\n\n" + "\n".join(names))
+    assert run(whole, tmp_path / "a.tif", "--model", tmp_path / "m.onnx")[0] == 0
+    assert run("-i", tmp_path / "list.txt", tmp_path / "b.tif", "--model", tmp_path / "m.onnx")[0] == 0
+    result = CliRunner().invoke(
+        app,
+        ["predict", "-i", "-", str(tmp_path / "c.tif"), "--model", str(tmp_path / "m.onnx")],
+        input="\n".join(names),
+    )
+    assert result.exit_code == 0, result.stderr
+    with rasterio.open(tmp_path / "a.tif") as one:
+        expected = one.read(1)
+    for name in ("b.tif", "c.tif"):
+        with rasterio.open(tmp_path / name) as other:
+            np.testing.assert_array_equal(other.read(1), expected)
+
+
+def test_a_box_and_an_area_limit_what_is_predicted(scene: Path, tmp_path: Path) -> None:
+    model = ("--model", tmp_path / "m.onnx")
+    run(scene, tmp_path / "all.tif", *model)
+    code, out, _ = run(
+        scene, tmp_path / "box.tif", *model, "--bbox", "400010,4999900,400060,4999950", "--json"
+    )
+    assert code == 0
+    summary = json.loads(out)
+    assert (summary["width_px"], summary["height_px"]) == (100, 100)
+    write_layer(tmp_path / "aoi.gpkg", [Point(400_060, 4_999_930).buffer(20)])
+    assert run(scene, tmp_path / "aoi.tif", *model, "--aoi", tmp_path / "aoi.gpkg")[0] == 0
+    with rasterio.open(tmp_path / "aoi.tif") as inside, rasterio.open(tmp_path / "all.tif") as everywhere:
+        got = inside.read(1)
+        row, col = everywhere.index(*(inside.transform @ (0.5, 0.5)))
+        expected = everywhere.read(1)[row : row + inside.height, col : col + inside.width]
+    wanted = got != 255
+    assert wanted.mean() == pytest.approx(np.pi / 4, abs=0.02)
+    assert np.abs(got[wanted].astype(int) - expected[wanted]).max() <= 1
+
+
+def test_a_dry_run_tells_and_writes_nothing(scene: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    code, out, err = run(scene, tmp_path / "o.tif", "--model", tmp_path / "m.onnx", "--dry-run", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert (told["strips"], told["strips_done"], told["replaces"]) == (5, 0, False)
+    assert (told["takes"]["windows"], told["takes"]["windows_skipped"]) == (25, 0)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_shards_and_finish_give_the_same_file(scene: Path, tmp_path: Path) -> None:
+    model = ("--model", tmp_path / "m.onnx")
+    run(scene, tmp_path / "a.tif", *model)
+    for share in ("2/2", "1/2"):
+        code, out, _ = run(scene, tmp_path / "b.tif", *model, "--shard", share, "--json")
+        assert code == 0
+        assert json.loads(out)["seams"] is None
+    assert not (tmp_path / "b.tif").exists()
+    assert run(scene, tmp_path / "b.tif", *model, "--finish")[0] == 0
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+    code, _, err = run(scene, tmp_path / "c.tif", *model, "--finish")
+    assert code == 3
+    assert "5 of 5 strips are missing" in err
+
+
+def test_what_cannot_be_read_is_an_error_or_a_gap(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    write_onnx(tmp_path / "m.onnx")
+    scene = write_raster(
+        tmp_path / "in.tif",
+        houses_image(blocks_mask(rng, 320, 320), rng),
+        tiled=True,
+        blockxsize=64,
+        blockysize=64,
+        compress="zstd",
+    )
+    with rasterio.open(scene) as dataset:
+        offset = int(dataset.get_tag_item("BLOCK_OFFSET_2_2", "TIFF", bidx=1))
+    data = bytearray(scene.read_bytes())
+    data[offset : offset + 40] = bytes(40)
+    scene.write_bytes(data)
+    code, _, err = run(scene, tmp_path / "o.tif", "--model", tmp_path / "m.onnx")
+    assert code == 74
+    assert "cannot read" in err
+    code, out, err = run(
+        scene, tmp_path / "o.tif", "--model", tmp_path / "m.onnx", "--on-error", "skip", "--restart", "--json"
+    )
+    assert code == 3
+    assert "9 windows could not be read" in err
+    gaps = json.loads(out)["gaps"]
+    assert {"col_off": 128, "row_off": 128, "width": 64, "height": 64} in gaps
+    with rasterio.open(tmp_path / "o.tif") as dataset:
+        rows = dataset.read(1)
+    assert (rows[128:192, 128:192] == 255).all()
+    assert (rows[:30, :30] != 255).all()
+
+
+def test_symmetries_and_models_are_averaged(scene: Path, tmp_path: Path) -> None:
+    model = ("--model", tmp_path / "m.onnx")
+    run(scene, tmp_path / "a.tif", *model)
+    assert run(scene, tmp_path / "b.tif", *model, *model, "--tta", "d4")[0] == 0
+    with rasterio.open(tmp_path / "a.tif") as one, rasterio.open(tmp_path / "b.tif") as other:
+        assert np.abs(one.read(1).astype(int) - other.read(1)).max() <= 1  # the network is symmetric
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in.tif"], "Missing argument 'OUTPUT'"),
+        (["-i", "list.txt", "a", "b"], "with -i there is one argument"),
+        (["in.tif", "o.tif", "--shard", "3/2"], "'3/2' is not a share"),
+        (["in.tif", "o.tif", "--max-memory", "lots"], "'lots' is not an amount of memory"),
+        (["in.tif", "o.tif", "--bbox", "1,2,3"], "is not LEFT,BOTTOM,RIGHT,TOP"),
+    ],
+)
+def test_usage_is_explained(arguments: list[str], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.replace("│", " ").split())

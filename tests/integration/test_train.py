@@ -15,7 +15,7 @@ import torch
 
 from buildmap.errors import BuildmapError, LockedError, MismatchError, MissingInput, OutputError
 from buildmap.execution.progress import Silent
-from buildmap.inference.backend import load_backend
+from buildmap.inference.backend import BackendOptions, load_backend
 from buildmap.models.checkpoint import load_checkpoint
 from buildmap.preset import Preset, find_preset
 from buildmap.publish import staged
@@ -95,7 +95,8 @@ def test_the_model_has_learned_to_find_bright_blocks(trained: tuple[TrainSummary
     rng = np.random.default_rng(9)
     mask = blocks_mask(rng, 64, 64)
     image = (houses_image(mask, rng) / 255 - 0.45) / 0.25
-    found = load_backend(output, device="cpu").logits(image[None].astype(np.float32))[0, 0] >= 0
+    backend = load_backend(output, BackendOptions(device="cpu"))
+    found = backend.logits(image[None].astype(np.float32))[0, 0] >= 0
     assert (found & (mask == 1)).sum() / (found | (mask == 1)).sum() > 0.8
 
 

@@ -13,8 +13,9 @@ from tests.scenes import ORIGIN, UTM
 PROGRAM = """
 import resource, sys
 from pathlib import Path
-from buildmap.predict import Prediction, predict
-predict(Path(sys.argv[1]), Path(sys.argv[2]), Prediction(model=Path(sys.argv[3])))
+from buildmap.inference.options import Prediction
+from buildmap.predict import predict
+predict(Path(sys.argv[1]), Path(sys.argv[2]), Prediction(models=(Path(sys.argv[3]),)))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildmap.contract import ModelCard, card_from_json, card_to_json
+from buildmap.contract import HaloRow, ModelCard, card_from_json, card_to_json
 from buildmap.errors import InputError, MismatchError
 from buildmap.preset import Data, Model
 
@@ -34,16 +34,40 @@ CARD = ModelCard(
     halo=st.integers(0, 8),
     threshold=st.floats(0, 1),
     title=st.text(),
+    table=st.lists(
+        st.builds(
+            HaloRow,
+            window_px=st.integers(1),
+            halo_px=st.integers(0),
+            cost=st.floats(1, 9),
+            u8_changed=st.floats(0, 1),
+            flips_per_million=st.floats(0, 1e6),
+        ),
+        max_size=3,
+    ),
 )
 def test_a_card_survives_the_way_through_json(
-    stride: int, core: int, halo: int, threshold: float, title: str
+    stride: int, core: int, halo: int, threshold: float, title: str, table: list[HaloRow]
 ) -> None:
     window_px, halo_px = (core + 2 * halo) * stride, halo * stride
     card = replace(
-        CARD, stride=stride, window_px=window_px, halo_px=halo_px, threshold=threshold, title=title
+        CARD,
+        stride=stride,
+        window_px=window_px,
+        halo_px=halo_px,
+        threshold=threshold,
+        title=title,
+        halo_table=tuple(table),
     )
     assert card_from_json(card_to_json(card), where="m") == card
     assert card.core_px == core * stride
+
+
+def test_a_card_from_before_halos_were_measured_has_no_table() -> None:
+    table = json.loads(card_to_json(CARD))
+    del table["halo_table"]
+    assert card_from_json(json.dumps(table), where="m") == CARD
+    assert CARD.halo_table == ()
 
 
 @pytest.mark.parametrize("text", [None, "not json", ""])

@@ -1,17 +1,23 @@
 """onnxruntime as a backend: the right numbers, or a clear refusal."""
 
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from buildmap.contract import METADATA_KEY, card_to_json
+from buildmap.contract import METADATA_KEY, ModelCard, card_to_json
 from buildmap.errors import InputError, MismatchError, ResourceError
-from buildmap.inference.onnx_backend import OnnxBackend
+from buildmap.inference.backend import builtin_model
+from buildmap.inference.devices import BackendOptions
+from buildmap.inference.onnx_backend import OnnxBackend, sigmoid
+from buildmap.raster.blend import ONE
 from tests.networks import make_card, write_onnx
 
 
@@ -63,9 +69,9 @@ def test_cuda_that_is_not_there_is_an_error_and_never_the_cpu(
 ) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ResourceError, match="device cuda asked for"):
-        OnnxBackend(write_onnx(tmp_path / "m.onnx"), device="cuda")
+        OnnxBackend(write_onnx(tmp_path / "m.onnx"), BackendOptions(device="cuda"))
     with pytest.raises(ResourceError, match="no device 'tpu'"):
-        OnnxBackend(write_onnx(tmp_path / "n.onnx"), device="tpu")
+        OnnxBackend(write_onnx(tmp_path / "n.onnx"), BackendOptions(device="tpu"))
 
 
 def test_loading_a_model_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
@@ -96,3 +102,118 @@ def test_a_network_that_is_not_what_its_card_says_is_refused_when_loaded(
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(MismatchError, match=r"m\.onnx (gives|does not run)"):
         OnnxBackend(tmp_path / "m.onnx")
+
+
+def test_probability_is_that_of_the_rasters_own_numbers(tmp_path: Path) -> None:
+    card = make_card()
+    backend = OnnxBackend(write_onnx(tmp_path / "m.onnx", card))
+    images = np.random.default_rng(0).integers(0, 255, (2, 3, 16, 32), np.uint8)
+    logits = 4 * ((images / 255 - 0.5) / 0.25).mean(1)
+    expected = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(backend.probability(images), expected, atol=1e-6)
+    cut = (slice(0, 10), slice(4, 32))
+    weights = np.random.default_rng(1).random((10, 28)).astype(np.float32)
+    found = backend.contributions(images, cut, weights)
+    assert found.dtype == np.uint16
+    assert np.abs(found - expected[:, :10, 4:] * weights * ONE).max() <= 0.51
+
+
+def test_sigmoid_is_right_in_the_middle_and_never_overflows() -> None:
+    logits = np.array([-1e30, -100, -20, -1, 0, 1, 20, 100, 1e30], np.float32)
+    expected = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500)))
+    found = sigmoid(logits)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-25)
+
+
+def test_bits_do_not_depend_on_threads_lanes_or_who_calls_when() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (4, 3, 256, 160), np.uint8)
+    settings = [BackendOptions(threads=1), BackendOptions(threads=3), BackendOptions(threads=4, lanes=1)]
+    results = [OnnxBackend(builtin_model(), options).probability(images) for options in settings]
+    shared = OnnxBackend(builtin_model(), BackendOptions(threads=4, lanes=4))
+    assert shared.lanes == 4
+    with ThreadPoolExecutor(4) as lanes:
+        results.append(np.concatenate(list(lanes.map(shared.probability, images[:, None]))))
+    assert len({result.tobytes() for result in results}) == 1
+
+
+def test_lanes_follow_the_memory_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    def window_bytes(run: Callable[[int], object], card: ModelCard) -> int:
+        run(card.stride)
+        measured.append(card.window_px)
+        return 200 * 10**6
+
+    monkeypatch.setattr("buildmap.inference.onnx_backend.window_bytes", window_bytes)
+
+    def lanes(megabytes: int) -> int:
+        options = BackendOptions(device="cpu", threads=3, lanes=3, max_memory_bytes=megabytes * 10**6)
+        return OnnxBackend(builtin_model(), options).lanes
+
+    assert [lanes(megabytes) for megabytes in (10_000, 599, 399)] == [3, 2, 1]
+    with pytest.raises(ResourceError, match="needs 200 MB for one window, 199 MB are left"):
+        lanes(199)
+    assert measured == [1536] * 4
+
+
+def test_a_window_that_does_not_fit_memory_is_an_error_with_a_hint() -> None:
+    code = """if True:
+        import resource, sys
+        import numpy as np
+        from buildmap.inference.backend import BackendOptions, builtin_model, load_backend
+        from buildmap.errors import ResourceError
+        backend = load_backend(builtin_model(), BackendOptions(device="cpu", threads=1))
+        pages = int(open("/proc/self/statm").read().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 60 * 10**6,) * 2)
+        try:
+            backend.probability(np.zeros((1, 3, 1536, 1536), np.uint8))
+        except ResourceError as error:
+            print(error, error.hint)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "out of memory on cpu: Failed to allocate memory" in done.stdout
+    assert "--max-memory" in done.stdout
+    assert done.stderr == ""
+
+
+class Listed:
+    """Says it has CUDA; the machine has not, so onnxruntime quietly takes the CPU."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
+        monkeypatch.setattr("onnxruntime.preload_dlls", lambda: None)
+
+
+def test_cuda_that_fails_to_load_is_an_error_where_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Listed(monkeypatch)
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(ResourceError, match=r"device cuda:0 cannot be used: .* took CPU"),
+    ):
+        OnnxBackend(write_onnx(tmp_path / "m.onnx"), BackendOptions(device="cuda"))
+
+
+def test_cuda_that_fails_to_load_leaves_auto_on_the_cpu_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Listed(monkeypatch)
+    with (
+        caplog.at_level(logging.WARNING, "buildmap"),
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+    ):
+        backend = OnnxBackend(write_onnx(tmp_path / "m.onnx"))
+    assert backend.device == "cpu"
+    assert "cannot be used" in caplog.text
+    assert "going on with the CPU" in caplog.text
+    assert backend.probability(np.zeros((1, 3, 16, 16), np.uint8)).shape == (1, 16, 16)
+
+
+def test_half_precision_is_refused_where_the_file_decides(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="precision bf16 asked for, but onnxruntime on cpu keeps"):
+        OnnxBackend(write_onnx(tmp_path / "m.onnx"), BackendOptions(device="cpu", precision="bf16"))

@@ -8,6 +8,8 @@ from rasterio.crs import CRS
 
 from buildmap.errors import InputError
 from buildmap.raster.grid import Grid
+from buildmap.raster.windows import Window
+from tests.scenes import ORIGIN
 
 
 def grid(transform: Affine, crs: str | None, width: int = 200, height: int = 100) -> Grid:
@@ -74,3 +76,21 @@ def test_a_gsd_that_is_far_from_what_is_wanted_is_refused(pixel: float) -> None:
     there = grid(Affine(pixel, 0, 500_000, 0, -pixel, 5_000_000), "EPSG:32633")
     with pytest.raises(InputError, match=r"the GSD is .* m, 0.3 to 0.6 m are wanted"):
         there.at_gsd(0.3, 0.6)
+
+
+def test_the_window_of_a_box_is_the_smallest_that_covers_it() -> None:
+    grid = Grid(width=100, height=80, transform=ORIGIN, crs=None)
+    assert grid.window_of((400_001.2, 4_999_990, 400_004.5, 4_999_999)) == Window(
+        col_off=2, row_off=2, width=7, height=18
+    )
+    for window in (Window(col_off=3, row_off=70, width=97, height=10), grid.window):
+        assert grid.window_of(grid.part(window).bounds) == window
+    assert grid.window_of((0, 0, 1e7, 1e7)) == grid.window
+
+
+def test_a_box_that_misses_or_is_none_is_refused() -> None:
+    grid = Grid(width=100, height=80, transform=ORIGIN, crs=None)
+    with pytest.raises(InputError, match="does not touch"):
+        grid.window_of((0, 0, 400_000, 5_000_000))
+    with pytest.raises(InputError, match="is empty"):
+        grid.window_of((400_010, 0, 400_000, 5_000_000))

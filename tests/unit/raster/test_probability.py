@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
+from buildmap.raster.blend import finish, weigh
 from buildmap.raster.probability import to_probability
-from buildmap.raster.writer import encode_probability
 from buildmap.vector.footprint import lowest_value
 
 
 def test_what_predict_stores_is_read_back_unchanged() -> None:
-    stored = encode_probability(np.linspace(0, 1, 255, dtype=np.float32))
+    stored = finish(weigh(np.linspace(0, 1, 255, dtype=np.float32), np.ones(255, np.float32)))
     np.testing.assert_array_equal(to_probability(stored, scale=1 / 254), stored)
 
 

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.enums import Resampling
 from rasterio.shutil import copy
+from rasterio.windows import Window as FloatWindow
 
 from buildmap.errors import InputError, MissingInput
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.windows import Window
-from tests.scenes import ORIGIN, write_raster
+from tests.scenes import ORIGIN, UTM, write_raster
 
 RNG = np.random.default_rng(0)
 
@@ -171,3 +173,135 @@ def test_pixels_without_area_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="pixels without area"):
         RasterReader(flat)
+
+
+KINDS = ("plain", "float", "nodata", "alpha", "overviews", "overviews nodata")
+
+
+def raster_of_kind(path: Path, kind: str) -> Path:
+    """Write an odd-sized raster that is invalid in places where its kind allows."""
+    rng = np.random.default_rng(7)
+    pixels = rng.integers(1, 255, (4 if kind == "alpha" else 2, 301, 407), np.uint8)
+    holes = rng.random((301, 407)) < 0.2
+    options: dict[str, object] = {"tiled": True, "blockxsize": 64, "blockysize": 64}
+    if "nodata" in kind:
+        pixels[:, holes] = 0
+        options["nodata"] = 0
+    if kind == "alpha":
+        pixels[3] = np.where(holes, 0, 255)
+        options |= {"photometric": "RGB", "alpha": "yes"}
+    write_raster(path, pixels.astype(np.float32) if kind == "float" else pixels, **options)
+    if "overviews" in kind:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.build_overviews([2, 4], Resampling.average)
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pixel_is_the_same_through_any_window_at_any_gsd(tmp_path: Path, kind: str) -> None:
+    path, rng = raster_of_kind(tmp_path / "a.tif", kind), np.random.default_rng(1)
+    for gsd_m in [*rng.uniform(0.2, 0.49, 3), *rng.uniform(0.51, 4, 9), 1.0, 2.0]:
+        with RasterReader(path, gsd_range_m=(gsd_m, gsd_m)) as reader:
+            whole, grid = reader.read(reader.grid.window), reader.grid
+            for _ in range(4):
+                col, row = int(rng.integers(grid.width - 4)), int(rng.integers(grid.height - 4))
+                width, height = (
+                    int(rng.integers(1, grid.width - col)),
+                    int(rng.integers(1, grid.height - row)),
+                )
+                part = reader.read(window(col, row, width, height))
+                cut = np.s_[row : row + height, col : col + width]
+                np.testing.assert_array_equal(part.pixels, whole.pixels[:, *cut])
+                np.testing.assert_array_equal(part.valid, whole.valid[cut])
+
+
+def test_parts_in_memory_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = raster_of_kind(tmp_path / "a.tif", "nodata")
+    with RasterReader(path, gsd_range_m=(1.7, 1.7)) as reader:
+        whole = reader.read(reader.grid.window)
+        monkeypatch.setattr("buildmap.raster.resample._PART_PX", 5000)
+        parts = reader.read(reader.grid.window)
+    np.testing.assert_array_equal(parts.pixels, whole.pixels)
+    np.testing.assert_array_equal(parts.valid, whole.valid)
+
+
+def test_coarser_pixels_are_read_from_an_overview_no_coarser_than_they_are(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", np.full((1, 256, 256), 10, np.uint8), tiled=True)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([2, 4], Resampling.average)
+    for overview, value in ((0, 20), (1, 40)):  # marks that tell where a pixel comes from
+        with rasterio.open(path, "r+", OVERVIEW_LEVEL=overview) as dataset:
+            dataset.write(np.full((1, *dataset.shape), value, np.uint8))
+    seen = {}
+    for gsd_m in (0.7, 1.0, 1.9, 2.0, 3.3):
+        with RasterReader(path, gsd_range_m=(gsd_m, gsd_m)) as reader:
+            seen[gsd_m] = int(reader.read(window(1, 1, 5, 5)).pixels.mean())
+    assert seen == {0.7: 10, 1.0: 20, 1.9: 20, 2.0: 40, 3.3: 40}
+
+
+@pytest.mark.parametrize("gsd_m", [0.5, 0.83, 2.0])
+def test_a_box_gives_the_same_pixels_of_a_smaller_grid(tmp_path: Path, gsd_m: float) -> None:
+    path = raster_of_kind(tmp_path / "a.tif", "nodata")
+    bbox = (400_031.1, 4_999_901.3, 400_090.7, 4_999_970.0)
+    with (
+        RasterReader(path, gsd_range_m=(gsd_m, gsd_m)) as whole,
+        RasterReader(path, gsd_range_m=(gsd_m, gsd_m), bbox=bbox) as part,
+    ):
+        left, bottom, right, top = part.grid.bounds
+        pixel = whole.grid.transform.a
+        assert left <= bbox[0] < left + pixel
+        assert right - pixel < bbox[2] <= right
+        col, row = ~whole.grid.transform @ (left, top)
+        place = window(round(col), round(row), part.grid.width, part.grid.height)
+        expected, image = whole.read(place), part.read(part.grid.window)
+        assert part.native_grid.bounds[0] <= left + 1e-6
+        assert part.native_grid.bounds[2] >= right - 1e-6
+        assert bottom == pytest.approx(whole.grid.part(place).bounds[1])
+    np.testing.assert_array_equal(image.pixels, expected.pixels)
+    np.testing.assert_array_equal(image.valid, expected.valid)
+
+
+def test_a_box_beside_the_raster_is_refused_with_both_extents(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", np.zeros((8, 8), np.uint8))
+    with pytest.raises(
+        InputError, match=r"a\.tif: .*\(0, 0, 1, 1\) and \(400000, 4999996, 400004, 5000000\)"
+    ):
+        RasterReader(path, bbox=(0, 0, 1, 1))
+
+
+@pytest.mark.parametrize("gsd_m", [0.31, 0.5, 1.1, 2.3])
+@pytest.mark.parametrize("interleave", ["band", "pixel"])
+def test_no_window_with_a_valid_pixel_is_called_empty(tmp_path: Path, gsd_m: float, interleave: str) -> None:
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        path = tmp_path / f"{seed}.tif"
+        colors = {"photometric": "RGB", "alpha": "yes"}
+        options: dict[str, object] = {"nodata": 0, "photometric": "MINISBLACK"} if seed % 2 else colors
+        profile = {"driver": "GTiff", "width": 400, "height": 333, "count": 4, "dtype": "uint8"}
+        profile |= {"tiled": True, "blockxsize": 32, "blockysize": 32, "sparse_ok": True}
+        with rasterio.open(
+            path, "w", **profile, **options, interleave=interleave, crs=UTM, transform=ORIGIN
+        ) as dataset:
+            for _ in range(3):
+                place = FloatWindow(int(rng.integers(0, 360)), int(rng.integers(0, 300)), 30, 20)
+                dataset.write(np.full((4, 20, 30), 200, np.uint8), window=place)
+        if seed > 1:
+            with rasterio.open(path, "r+") as dataset:
+                dataset.build_overviews([2, 4], Resampling.cubic)
+        with RasterReader(path, gsd_range_m=(gsd_m, gsd_m)) as reader:
+            valid, empty = reader.read(reader.grid.window).valid, 0
+            for _ in range(200):
+                col, row = int(rng.integers(reader.grid.width - 9)), int(rng.integers(reader.grid.height - 9))
+                part = window(col, row, int(rng.integers(1, 9)), int(rng.integers(1, 9)))
+                if not reader.has_data(part):
+                    empty += 1
+                    assert not valid[row : row + part.height, col : col + part.width].any()
+        assert empty > 50
+
+
+def test_a_dead_network_is_told_as_such_and_a_url_is_not_folded(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/a\.tif cannot be read"):
+        RasterReader("http://127.0.0.1:9/a.tif")
+    with RasterReader(str(write_raster(tmp_path / "a.tif", np.zeros((8, 8), np.uint8)))) as reader:
+        assert reader.name == str(tmp_path / "a.tif")
+        assert reader.path == tmp_path / "a.tif"

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
+import shapely
 from rasterio.shutil import copy
 
 from buildmap.errors import InputError, MissingInput
-from buildmap.raster.sniff import sniff
-from tests.scenes import write_raster
+from buildmap.raster.sniff import files_of, sniff
+from tests.scenes import UTM, write_raster
 
 WMS = "<GDAL_WMS><Service name='TMS'><ServerUrl>http://127.0.0.1:9/${z}</ServerUrl></Service></GDAL_WMS>"
 
@@ -67,3 +69,67 @@ def test_a_vrt_without_its_files_of_itself_or_of_bad_xml_is_refused(tmp_path: Pa
     (tmp_path / "c.vrt").write_text("<VRTDataset>")
     with pytest.raises(InputError, match="not a valid VRT"):
         sniff(tmp_path / "c.vrt")
+
+
+def test_names_that_a_user_types_may_lead_anywhere(tmp_path: Path) -> None:
+    for name in (
+        "/vsicurl/http://127.0.0.1:9//a.tif",
+        "/vsis3/bucket//a.tif",
+        "GTI:/vsicurl/http://h/i.gpkg",
+    ):
+        assert sniff(name) == ("GTI" if name.startswith("GTI") else None)
+    assert sniff(f"NETCDF:{tmp_path}/a.nc:red") is None
+    with pytest.raises(MissingInput):
+        sniff(str(tmp_path / "gone.tif"))
+
+
+def tile_index(path: Path, *names: str, column: str = "location") -> Path:
+    """Write a tile index, all of whose rasters cover one square."""
+    square = shapely.to_wkb(np.array([shapely.box(0, 0, 9, 9)] * len(names)))
+    fields = [np.array(names, object)]
+    pyogrio.raw.write(str(path), square, fields, [column], geometry_type="Polygon", crs=UTM, driver="GPKG")
+    return path
+
+
+@pytest.mark.parametrize("form", ["{}", "GTI:{}", "xml"])
+def test_a_tile_index_that_would_connect_is_refused(raster: Path, tmp_path: Path, form: str) -> None:
+    for number, name in enumerate([str(raster), "/vsicurl/http://127.0.0.1:9/a.tif"]):
+        index = tile_index(tmp_path / f"{number}.gti.gpkg", str(raster), name)
+        typed = form.format(index)
+        if form == "xml":
+            inner = f"<IndexDataset>{index}</IndexDataset><LocationField>location</LocationField>"
+            (tmp_path / "a.gti").write_text(f"<GDALTileIndexDataset>{inner}</GDALTileIndexDataset>")
+            typed = str(tmp_path / "a.gti")
+        if number == 0:
+            assert sniff(typed) == "GTI"
+            assert raster in files_of(typed)
+            assert index in files_of(typed)
+        else:
+            with pytest.raises(InputError, match="reads from a network: /vsicurl"):
+                sniff(typed)
+
+
+def test_an_index_elsewhere_without_names_or_of_bad_xml_is_refused(raster: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.gti").write_text("<GDALTileIndexDataset><IndexDataset>")
+    with pytest.raises(InputError, match="not a valid tile index"):
+        sniff(tmp_path / "a.gti")
+    inner = "<IndexDataset>/vsicurl/http://127.0.0.1:9/i.gpkg</IndexDataset>"
+    (tmp_path / "b.gti").write_text(f"<GDALTileIndexDataset>{inner}</GDALTileIndexDataset>")
+    with pytest.raises(InputError, match="reads from a network"):
+        sniff(tmp_path / "b.gti")
+    with pytest.raises(InputError, match="has no column named location"):
+        sniff(tile_index(tmp_path / "c.gti.gpkg", str(raster), column="other"))
+    with pytest.raises(MissingInput):
+        sniff(f"GTI:{tmp_path}/gone.gpkg")
+
+
+def test_the_files_of_a_vrt_are_all_it_reads(raster: Path, tmp_path: Path) -> None:
+    inner = vrt(tmp_path / "inner.vrt", raster.name)
+    outer = vrt(tmp_path / "outer.vrt", "inner.vrt")
+    assert files_of(outer) == [outer, inner, raster]
+    assert files_of("/vsicurl/http://127.0.0.1:9/a.tif") == []
+
+
+def test_a_zarr_folder_is_for_its_own_driver(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr").mkdir()
+    assert sniff(tmp_path / "a.zarr") == "Zarr"

@@ -1,0 +1,100 @@
+"""What has been done of a plan, so that a run can be killed at any moment and go on later.
+
+A folder holds `plan.json`, what the work depends on, and for every finished step its product and a
+record `000012.json`, written after the product is on disk. Runs that share the folder, one machine or
+many, need no lock among themselves: they do different steps, and a step done twice gives the same bytes.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from buildmap.errors import MismatchError
+from buildmap.publish import sync
+
+_PLAN = "plan.json"
+
+
+class Journal:
+    """The finished steps of one plan in one folder."""
+
+    def __init__(self, folder: Path, plan: Mapping[str, str], *, suffix: str) -> None:
+        """Open the journal of a plan, or begin it.
+
+        Args:
+            folder: Holds nothing else; made if absent.
+            plan: All that the products depend on: name to value.
+            suffix: Of the products' files.
+
+        Raises:
+            MismatchError: If the folder holds the work of another plan.
+        """
+        self.folder, self._suffix = folder, suffix
+        folder.mkdir(exist_ok=True)
+        self._plan = hashlib.sha256(json.dumps(dict(plan)).encode()).hexdigest()[:16]
+        path = folder / _PLAN
+        if path.exists() and any(folder.glob("[0-9]*.json")):
+            _compare(json.loads(path.read_text(encoding="utf-8")), plan, folder)
+        _write(path, dict(plan))
+
+    def product(self, step: int) -> Path:
+        """Name the file of a step's product."""
+        return self.folder / f"{step:06}{self._suffix}"
+
+    def done(self) -> set[int]:
+        """Give the finished steps."""
+        return {
+            int(path.stem)
+            for path in self.folder.glob("[0-9]*.json")
+            if self.product(int(path.stem)).exists() and _read(path)["plan"] == self._plan
+        }
+
+    def record(self, step: int, facts: Mapping[str, Any]) -> None:
+        """Note a step whose product is on disk."""
+        sync(self.folder)
+        _write(self._path(step), {"plan": self._plan, "facts": dict(facts)})
+
+    def facts(self, step: int) -> dict[str, Any]:
+        """Give what was noted of a finished step."""
+        facts: dict[str, Any] = _read(self._path(step))["facts"]
+        return facts
+
+    def forget(self, step: int) -> None:
+        """Have a step done again."""
+        self._path(step).unlink(missing_ok=True)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"{step:06}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return table
+
+
+def _write(path: Path, table: dict[str, Any]) -> None:
+    unique = uuid.uuid4().hex  # shards write the plan at the same time
+    aside = path.with_name(f"{path.name}.{unique}.tmp")
+    aside.write_text(json.dumps(table), encoding="utf-8")
+    sync(aside)
+    aside.replace(path)
+
+
+def _compare(old: dict[str, str], plan: Mapping[str, str], folder: Path) -> None:
+    if old == dict(plan):
+        return
+    told = "; ".join(_differences(old, plan))
+    raise MismatchError(
+        f"the unfinished run in {folder.parent} was another: {told}",
+        hint="--restart drops what it has done; the options of that run go on with it",
+    )
+
+
+def _differences(old: Mapping[str, str], plan: Mapping[str, str]) -> Iterator[str]:
+    for name in [*plan, *(name for name in old if name not in plan)]:
+        was, now = old.get(name, "absent"), plan.get(name, "absent")
+        if was != now:
+            yield f"{name} was {was}, is {now}"

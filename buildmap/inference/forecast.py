@@ -1,0 +1,68 @@
+"""What a prediction would take, from measuring two windows of it."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from buildmap.execution.memory import resident_bytes
+from buildmap.inference.prepare import Work
+from buildmap.inference.segment import Segmenter, block_cache_bytes
+from buildmap.raster.windows import PlannedWindow
+
+_OVERVIEWS = 4 / 3
+_PARTS = 1.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What would be done, and what it would take."""
+
+    windows: int
+    """Windows planned."""
+    windows_skipped: int
+    """Of these, windows known without reading to hold nothing valid and wanted."""
+    seconds: float
+    """Wall time, as two windows measured just now let expect; more are skipped where pixels are invalid."""
+    memory_mb: int
+    """Main memory."""
+    disk_mb: int
+    """Disk beside the output while it is made, at most."""
+
+
+def forecast(work: Work, strips: list[int]) -> Forecast:
+    """Count the windows of some strips, and predict two of them."""
+    plan = work.job.cutting.plan
+    segmenter = Segmenter(
+        work.reader,
+        work.backend,
+        work.job.cutting,
+        area=work.job.area_on(work.reader.grid),
+        readers=work.job.readers,
+    )
+    needed: list[PlannedWindow] = []
+    windows = wanted = 0
+    for index in strips:
+        for row in plan.strip(index):
+            some = [planned for planned in row if segmenter.needs(work.job.cutting.share(planned))]
+            windows, wanted = windows + len(row), wanted + len(some)
+            needed += some[: max(0, 2 - len(needed))]
+    pace = _seconds_per_window(segmenter, needed) if needed else 0.0
+    strip_bytes = 4 * plan.width * plan.core_px * plan.rows_per_strip
+    memory = resident_bytes() + strip_bytes + block_cache_bytes(work.reader, work.job.cutting)
+    pixels = plan.width * plan.height
+    return Forecast(
+        windows=windows,
+        windows_skipped=windows - wanted,
+        seconds=round(pace * wanted, 1),
+        memory_mb=round(memory / 1e6),
+        disk_mb=round(pixels * (_OVERVIEWS + _PARTS) / 1e6),
+    )
+
+
+def _seconds_per_window(segmenter: Segmenter, windows: list[PlannedWindow]) -> float:
+    """Predict windows side by side, as the run does; once for nothing, to warm up."""
+    with ThreadPoolExecutor(segmenter.lanes) as lanes:
+        list(lanes.map(segmenter.predict_one, windows))
+        began = time.monotonic()
+        list(lanes.map(segmenter.predict_one, windows))
+        return (time.monotonic() - began) / len(windows)

@@ -1,0 +1,109 @@
+"""One prediction as a value: what any process or machine needs to do a strip of it, and to know it again."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import shapely
+
+from buildmap.execution.progress import Silent
+from buildmap.inference.backend import Backend, load_backend
+from buildmap.inference.devices import BackendOptions
+from buildmap.inference.segment import Cutting, Measured, Meter, Segmenter, StripResult
+from buildmap.raster.area import Area
+from buildmap.raster.blend import INVALID, NODATA, StripPart
+from buildmap.raster.grid import Grid
+from buildmap.raster.seams import SeamAudit
+from buildmap.raster.source import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Small, picklable, and equal for equal work."""
+
+    source: Source
+    """The raster."""
+    models: tuple[Path, ...]
+    """Model files; their probabilities are averaged."""
+    devices: tuple[str, ...]
+    """Where they run; several are shared out among processes."""
+    options: BackendOptions
+    """How they run."""
+    cutting: Cutting
+    """Windows of the source's grid."""
+    area: bytes | None = None
+    """WKB of the ground that is wanted, in the raster's CRS; all of it when None."""
+    readers: int = 2
+    """Threads that read."""
+
+    def area_on(self, grid: Grid) -> Area | None:
+        """Give the wanted ground on the source's grid."""
+        if self.area is None:
+            return None
+        return Area(shapely.get_parts(shapely.from_wkb(self.area)), grid)
+
+
+def plan_facts(job: Job, backend: Backend, grid: Grid) -> dict[str, str]:
+    """Name everything a strip's bytes depend on: work is gone on with only where all of it is the same."""
+    card, plan = backend.card, job.cutting.plan
+    kinds = " and ".join(path.suffix for path in job.models)
+    return {
+        "format": "1",
+        "input": job.source.fingerprint(),
+        "bands": str(job.source.bands or card.data.bands),
+        "grid": f"{grid.width} x {grid.height} at {tuple(grid.transform)[:6]}",
+        "area": "all"
+        if job.area is None
+        else f"{len(job.area)} bytes, {hashlib.sha256(job.area).hexdigest()[:16]}",
+        "model": f"{card.fingerprint} {hashlib.sha256(repr(card.data).encode()).hexdigest()[:8]}",
+        "runs by": f"{kinds} on {backend.device.partition(':')[0]}",
+        "precision": job.options.precision,
+        "batch": str(backend.batch),
+        "tta": job.options.tta,
+        "core_px": str(plan.core_px),
+        "halo_px": str(plan.halo_px),
+        "rows_per_strip": str(plan.rows_per_strip),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripTask:
+    """Predicts one strip in a process of its own, which keeps raster and network open for the next."""
+
+    job: Job
+    """Of which the strip is a part."""
+
+    def __call__(self, index: int) -> tuple[StripResult, Measured]:
+        """Predict strip `index`; tell how fast it went."""
+        segmenter = _opened(self.job)
+        segmenter.meter = Meter()
+        ((_, result),) = segmenter.strips([index], Silent())
+        return result, segmenter.meter.measured(segmenter.lanes)
+
+
+@lru_cache(maxsize=1)
+def _opened(job: Job) -> Segmenter:
+    reader = job.source.open()
+    device = job.devices[0] if len(job.devices) == 1 else job.devices[0].partition(":")[0]  # it sees one only
+    backend = load_backend(job.models, replace(job.options, device=device))
+    return Segmenter(reader, backend, job.cutting, area=job.area_on(reader.grid), readers=job.readers)
+
+
+def gap(cutting: Cutting, index: int) -> StripResult:
+    """Give the result of a strip that could not be predicted: no data, and all its cores as gaps."""
+    plan = cutting.plan
+    rows = plan.strip(index)
+    first, last = cutting.share(rows[0][0]), cutting.share(rows[-1][0])
+    height = last.window.row_off + last.window.height - first.window.row_off
+    inside = height - first.above - last.below
+    part = StripPart(
+        top=np.full((first.above, plan.width), INVALID, np.uint16),
+        rows=np.full((inside, plan.width), NODATA, np.uint8),
+        bottom=np.full((last.below, plan.width), INVALID, np.uint16),
+    )
+    windows = [planned for row in rows for planned in row]
+    return StripResult(
+        part=part, seams=SeamAudit(), windows=len(windows), skipped=0, gaps=tuple(w.core for w in windows)
+    )

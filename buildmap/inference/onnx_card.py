@@ -1,0 +1,34 @@
+"""What is asked of an ONNX file apart from running it; needs the `onnx` package, but no torch."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from buildmap.contract import METADATA_KEY, ModelCard, card_to_json
+
+
+def write_card(path: Path, card: ModelCard) -> None:
+    """Replace the card of an ONNX file; weights, graph and other metadata stay."""
+    model = onnx.load(path, load_external_data=False)
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, kept | {METADATA_KEY: card_to_json(card)})
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def fingerprint_onnx(path: Path) -> str:
+    """Give the SHA-256 of names, types, shapes and values of a file's constants, 16 hex digits."""
+    digest = hashlib.sha256()
+    weights = onnx.load(path, load_external_data=False).graph.initializer
+    for tensor in sorted(weights, key=lambda tensor: str(tensor.name)):
+        array = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor))
+        digest.update(f"{tensor.name} {array.dtype} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def is_int8(path: Path) -> bool:
+    """Tell whether a file's network is quantized."""
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    return any(node.op_type in {"QuantizeLinear", "QLinearConv"} for node in nodes)

@@ -1,0 +1,149 @@
+"""From what a user asks for to work that fits: the raster against the model, windows, memory."""
+
+import logging
+from dataclasses import dataclass, replace
+
+import shapely
+
+from buildmap.contract import ModelCard
+from buildmap.errors import InputError
+from buildmap.execution.memory import bound_block_cache
+from buildmap.inference.backend import Backend, load_backend
+from buildmap.inference.devices import available_cores, parse_devices
+from buildmap.inference.job import Job, plan_facts
+from buildmap.inference.options import Prediction, Running
+from buildmap.inference.segment import Cutting, block_cache_bytes
+from buildmap.raster.area import bounding_box
+from buildmap.raster.blend import ramp_width
+from buildmap.raster.grid import Grid
+from buildmap.raster.reader import RasterReader
+from buildmap.raster.source import Source
+from buildmap.raster.windows import WindowPlan
+from buildmap.vector.reader import read_footprints
+
+logger = logging.getLogger(__name__)
+_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
+_MOST_READERS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A prediction that can begin."""
+
+    job: Job
+    """What any process needs."""
+    backend: Backend
+    """The network, loaded in this process."""
+    reader: RasterReader
+    """The raster, opened in this process."""
+    facts: dict[str, str]
+    """All that the strips depend on."""
+
+
+def prepare(names: tuple[str, ...], prediction: Prediction, running: Running, *, is_layer: bool) -> Work:
+    """Load the model, open the raster as the model wants to see it, and cut it into windows.
+
+    Args:
+        names: The raster, or several that are one mosaic.
+        prediction: What to predict.
+        running: How to go about it.
+        is_layer: Footprints are wanted, which need a place on the Earth.
+
+    Raises:
+        InputError: If raster, model or area cannot be used, or do not fit each other.
+        ResourceError: If the device is not available, or memory too small.
+    """
+    devices = parse_devices(prediction.device)
+    backend = load_backend(prediction.models, replace(prediction.backend, device=devices[0]))
+    card = backend.card
+    source, area = _source(names, card, prediction)
+    reader = source.open()
+    try:
+        _check_pixels(reader, card)
+        _check_place(reader, is_layer=is_layer)
+        job = Job(
+            source=source,
+            models=prediction.models,
+            devices=devices,
+            options=prediction.backend,
+            cutting=_cut(card, reader.grid, prediction),
+            area=area,
+            readers=running.readers or _readers(devices[0]),
+        )
+        job.area_on(reader.grid)  # refuses one that does not touch the raster
+    except BaseException:
+        reader.close()
+        raise
+    bound_block_cache(block_cache_bytes(reader, job.cutting))
+    return Work(job=job, backend=backend, reader=reader, facts=plan_facts(job, backend, reader.grid))
+
+
+def _source(names: tuple[str, ...], card: ModelCard, prediction: Prediction) -> tuple[Source, bytes | None]:
+    """Give the part of the raster that is wanted, and the wanted ground in it as WKB."""
+    bands = prediction.bands or card.data.bands
+    if len(bands) != len(card.data.bands):
+        raise InputError(f"{len(bands)} bands chosen, the model expects {len(card.data.bands)}")
+    gsd_range_m = (card.data.gsd_min_m, card.data.gsd_max_m) if prediction.resample else None
+    source = Source(rasters=names, bands=bands, gsd_range_m=gsd_range_m, bbox=prediction.bbox)
+    if prediction.aoi is None:
+        return source, None
+    with source.open() as reader:
+        crs, bounds = reader.grid.crs, reader.grid.bounds
+    if crs is None:
+        raise InputError(f"{names[0]} has no CRS, so --aoi has no place on it", hint="use --bbox instead")
+    polygons = read_footprints(prediction.aoi, crs=crs, bbox=bounds).polygons
+    if not len(polygons):
+        everywhere = read_footprints(prediction.aoi, crs=crs).polygons
+        extent = bounding_box(everywhere) if len(everywhere) else "none"
+        raise InputError(f"{prediction.aoi} does not touch the raster: extents {extent} and {bounds}")
+    left, bottom, right, top = bounding_box(polygons)
+    box = (max(left, bounds[0]), max(bottom, bounds[1]), min(right, bounds[2]), min(top, bounds[3]))
+    wanted: bytes = shapely.to_wkb(shapely.geometrycollections(polygons))
+    return replace(source, bbox=box), wanted
+
+
+def _check_pixels(reader: RasterReader, card: ModelCard) -> None:
+    expected = card.data.dtype
+    if reader.dtype != expected:
+        raise InputError(
+            f"{reader.name} is {reader.dtype}, the model expects {expected}",
+            hint=f"gdal_translate -ot {_GDAL_TYPES[expected]} -scale '{reader.name}' scaled.tif",
+        )
+
+
+def _check_place(reader: RasterReader, *, is_layer: bool) -> None:
+    """Refuse to draw footprints nobody can place; tell where the GSD is unknown."""
+    if reader.grid.pixel_size_m() is not None:
+        return
+    lacking = "CRS" if reader.grid.crs is None else "geotransform"
+    if is_layer:
+        option = "--crs EPSG:CODE" if lacking == "CRS" else "--transform '[...]'"
+        raise InputError(
+            f"{reader.name} has no {lacking}, which footprints need", hint=f"rio edit-info {option} RASTER"
+        )
+    logger.warning("%s has no %s: predicted pixel by pixel, GSD unknown", reader.name, lacking)
+
+
+def _cut(card: ModelCard, grid: Grid, prediction: Prediction) -> Cutting:
+    """Cut the grid as the model wants it, or as the user does."""
+    window_px = prediction.window_px or card.window_px
+    halo_px = card.halo_px if prediction.halo_px is None else prediction.halo_px
+    try:
+        card = replace(card, window_px=window_px, halo_px=halo_px)
+    except ValueError as error:
+        raise InputError(f"{error}", hint="leave out --window-px and --halo-px: the model knows") from error
+    plan = WindowPlan(
+        width=grid.width,
+        height=grid.height,
+        core_px=card.core_px,
+        halo_px=halo_px,
+        rows_per_strip=prediction.rows_per_strip,
+    )
+    ramp_px = min(ramp_width(halo_px), card.core_px // 2 * 2)
+    return Cutting(plan=plan, ramp_px=ramp_px, threshold=card.threshold, skip_errors=prediction.skip_errors)
+
+
+def _readers(device: str) -> int:
+    """Choose the number of reading threads: a GPU waits for decoding, a CPU's network does not."""
+    cores = available_cores()
+    return min(cores, _MOST_READERS if device != "cpu" else 2)

@@ -1,0 +1,31 @@
+"""A forecast counts what would be predicted, and writes nothing."""
+
+from pathlib import Path
+
+import numpy as np
+from shapely import box
+
+from buildmap.inference.forecast import forecast
+from buildmap.inference.options import Prediction, Running
+from buildmap.inference.prepare import prepare
+from tests.networks import write_onnx
+from tests.scenes import write_layer, write_raster
+
+
+def test_windows_that_nobody_wants_are_counted_as_skipped(tmp_path: Path) -> None:
+    scene = write_raster(tmp_path / "in.tif", np.full((3, 256, 640), 9, np.uint8))
+    model = write_onnx(tmp_path / "m.onnx")
+    corners = [box(400_000, 4_999_990, 400_010, 5_000_000), box(400_310, 4_999_872, 400_320, 4_999_880)]
+    layer = write_layer(tmp_path / "aoi.gpkg", corners)
+    prediction = Prediction(models=(model,), aoi=layer)
+    work = prepare((str(scene),), prediction, Running(), is_layer=False)
+    before = sorted(tmp_path.iterdir())
+    with work.reader:
+        found = forecast(work, list(range(4)))
+        rest = forecast(work, [1, 2])
+    assert (found.windows, found.windows_skipped) == (40, 38)
+    assert (rest.windows, rest.windows_skipped, rest.seconds) == (20, 20, 0)
+    assert found.seconds >= 0
+    assert found.memory_mb > 50
+    assert found.disk_mb == 0
+    assert sorted(tmp_path.iterdir()) == before

@@ -1,0 +1,76 @@
+"""A DataArray reads like the file it came from, and computes no more than the window."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.crs import CRS
+
+from buildmap.errors import InputError, ResourceError
+from buildmap.raster.dataarray import DataArrayReader
+from buildmap.raster.reader import RasterReader, Reader
+from buildmap.raster.windows import Window
+from tests.scenes import ORIGIN, UTM, write_raster
+
+xarray = pytest.importorskip("xarray")
+rioxarray = pytest.importorskip("rioxarray")
+RNG = np.random.default_rng(0)
+pytestmark = pytest.mark.filterwarnings("ignore:Use .@. matmul:PendingDeprecationWarning")  # rioxarray's
+BBOX = (400_005, 4_999_960, 400_050, 5_000_000)
+
+
+@pytest.mark.parametrize("kind", ["plain", "nodata", "float"])
+@pytest.mark.parametrize("gsd_m", [0.5, 0.77, 0.3])
+def test_a_dataarray_reads_like_its_file(tmp_path: Path, kind: str, gsd_m: float) -> None:
+    pixels = RNG.integers(1, 255, (3, 90, 120), np.uint8)
+    pixels[:, 20:40, 30:70] = 0
+    if kind == "float":
+        pixels = np.where(pixels == 0, np.nan, pixels.astype(np.float32))
+    path = write_raster(tmp_path / "a.tif", pixels, nodata=0 if kind == "nodata" else None)
+    options = {"gsd_range_m": (gsd_m, gsd_m), "bands": (3, 1), "bbox": BBOX}
+    with rioxarray.open_rasterio(path) as array, RasterReader(path, **options) as expected:
+        reader: Reader = DataArrayReader(array, **options)
+        assert reader.grid == expected.grid
+        assert reader.native_grid == expected.native_grid
+        window = Window(col_off=3, row_off=5, width=40, height=30)
+        image, wanted = reader.read(window), expected.read(window)
+        assert reader.has_data(window)
+    np.testing.assert_array_equal(image.valid, wanted.valid)
+    np.testing.assert_array_equal(image.pixels[:, image.valid], wanted.pixels[:, image.valid])
+
+
+def dataarray(values: object) -> object:
+    array = xarray.DataArray(values, dims=("y", "x"), name="roofs")
+    return array.rio.write_crs(UTM).rio.write_transform(ORIGIN)
+
+
+def test_only_the_chunks_under_a_window_are_computed() -> None:
+    computed = []
+    dask = pytest.importorskip("dask.array")
+
+    def chunk(block_id: tuple[int, int]) -> np.ndarray:
+        computed.append(block_id)
+        return np.full((50, 50), 10 * block_id[0] + block_id[1], np.uint8)
+
+    meta = np.empty((0, 0), np.uint8)
+    lazy = dask.map_blocks(chunk, chunks=((50,) * 8, (50,) * 8), dtype=np.uint8, meta=meta)
+    reader = DataArrayReader(dataarray(lazy))
+    computed.clear()
+    with reader:
+        image = reader.read(Window(col_off=120, row_off=60, width=60, height=30))
+    assert sorted(computed) == [(1, 2), (1, 3)]
+    assert np.unique(image.pixels).tolist() == [12, 13]
+    assert reader.grid.crs == CRS.from_user_input(UTM)
+
+
+def test_other_dimensions_absent_bands_and_a_missing_extra_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = dataarray(np.zeros((8, 8), np.uint8))
+    with pytest.raises(InputError, match=r"roofs has the dimensions .*not bands, y and x"):
+        DataArrayReader(flat.expand_dims(["time", "band"]))
+    with pytest.raises(InputError, match="roofs has 1 bands, not band 2"):
+        DataArrayReader(flat, bands=(1, 2))
+    monkeypatch.setitem(sys.modules, "rioxarray", None)
+    with pytest.raises(ResourceError, match="needs rioxarray") as caught:
+        DataArrayReader(flat)
+    assert caught.value.hint == "pip install 'buildmap[xarray]'"

@@ -1,12 +1,13 @@
 """The story of `buildmap predict`: a raster in, building probability or footprints out."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
+from typing import TYPE_CHECKING
 
 from buildmap.errors import OutputError
 from buildmap.execution.journal import Journal
@@ -17,13 +18,17 @@ from buildmap.inference.prepare import Work, prepare
 from buildmap.inference.strips import Arrivals, record_of
 from buildmap.provenance import Provenance
 from buildmap.publish import check_distinct, shared, staged, workspace
+from buildmap.raster.area import outlines_of
 from buildmap.raster.blend import audit_rows
 from buildmap.raster.parts import DamagedPart, read_rows
 from buildmap.raster.seams import SeamAudit, Seams, summarize
 from buildmap.raster.windows import Window
 from buildmap.raster.writer import write_cog
-from buildmap.vector.footprint import footprints
-from buildmap.vector.writer import FootprintWriter, check_format, is_vector
+from buildmap.vector.formats import check_format, is_vector
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _STRIPS = "strips"
 
@@ -233,22 +238,45 @@ def _assemble(
     """
     cutting, grid, journal = work.job.cutting, work.reader.grid, arrivals.journal
     audit = partial(audit_rows, seams=seams, ramp_px=cutting.ramp_px, threshold=cutting.threshold)
-    provenance = _provenance(work, prediction)
     parts = ((journal.product(step), record_of(journal, step).part) for step in arrivals.in_order())
     try:
         if not is_vector(path):
-            write_cog(path, grid, list(parts), tags={"BUILDMAP": provenance.to_json()}, on_join=audit)
+            write_cog(
+                path,
+                grid,
+                list(parts),
+                tags={"BUILDMAP": _provenance(work, prediction).to_json()},
+                on_join=audit,
+            )
             return None
-        threshold = work.backend.card.threshold if prediction.threshold is None else prediction.threshold
-        outlining = replace(prediction.outlining, threshold=threshold)
         rows = read_rows(parts, on_join=audit)
-        with FootprintWriter(path, crs=grid.crs, provenance=provenance) as writer:
-            for batch in footprints(rows, transform=grid.transform, crs=grid.crs, settings=outlining):
-                writer.write(batch)
-            return writer.count
+        return _draw(path, work, rows, arrivals, prediction)
     except DamagedPart as error:
         journal.forget(int(error.path.stem))
         raise
+
+
+def _draw(
+    path: Path,
+    work: Work,
+    rows: "Iterator[NDArray[np.uint8]]",
+    arrivals: Arrivals,
+    prediction: Prediction,
+) -> int:
+    """Draw the footprints of rows that stream by, and beside them the gaps."""
+    from buildmap.vector.footprint import footprints  # compiled: only for those who want a layer
+    from buildmap.vector.writer import FootprintWriter
+
+    grid = work.reader.grid
+    threshold = work.backend.card.threshold if prediction.threshold is None else prediction.threshold
+    outlining = replace(prediction.outlining, threshold=threshold)
+    with FootprintWriter(path, crs=grid.crs, provenance=_provenance(work, prediction)) as writer:
+        for batch in footprints(rows, transform=grid.transform, crs=grid.crs, settings=outlining):
+            writer.write(batch)
+        gaps = [core for step in arrivals.in_order() for core in record_of(arrivals.journal, step).gaps]
+        if gaps:
+            writer.write_gaps(outlines_of(gaps, grid))
+        return writer.count
 
 
 def _provenance(work: Work, prediction: Prediction) -> Provenance:

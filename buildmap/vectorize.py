@@ -17,7 +17,8 @@ from buildmap.raster.reader import RasterReader
 from buildmap.raster.windows import Window
 from buildmap.raster.writer import BLOCK_PX
 from buildmap.vector.crs import as_crs
-from buildmap.vector.footprint import Outlining, footprints
+from buildmap.vector.footprint import footprints
+from buildmap.vector.outlining import Outlining
 from buildmap.vector.writer import FootprintWriter
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from buildmap.cli.console import log_to_stderr
 from buildmap.preset import preset_paths
 
 if TYPE_CHECKING:
-    from buildmap.vector.footprint import Outlining
+    from buildmap.vector.outlining import Outlining
 
 
 def number(value: float | None) -> float | None:
@@ -127,7 +127,7 @@ def outlining(
     threshold: float, simplify_m: float | None, min_area_m2: float, min_hole_m2: float
 ) -> "Outlining":
     """Gather how footprints are drawn; nonsense that a range cannot catch is a usage error."""
-    from buildmap.vector.footprint import Outlining
+    from buildmap.vector.outlining import Outlining
 
     try:
         return Outlining(

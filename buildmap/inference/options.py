@@ -5,7 +5,7 @@ from pathlib import Path
 
 from buildmap.inference.backend import builtin_model
 from buildmap.inference.devices import BackendOptions
-from buildmap.vector.footprint import Outlining
+from buildmap.vector.outlining import Outlining
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,6 @@ from buildmap.raster.grid import Grid
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.source import Source
 from buildmap.raster.windows import WindowPlan
-from buildmap.vector.reader import read_footprints
 
 logger = logging.getLogger(__name__)
 _GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
@@ -87,6 +86,8 @@ def _source(names: tuple[str, ...], card: ModelCard, prediction: Prediction) -> 
     source = Source(rasters=names, bands=bands, gsd_range_m=gsd_range_m, bbox=prediction.bbox)
     if prediction.aoi is None:
         return source, None
+    from buildmap.vector.reader import read_footprints
+
     with source.open() as reader:
         crs, bounds = reader.grid.crs, reader.grid.bounds
     if crs is None:

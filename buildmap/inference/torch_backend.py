@@ -90,7 +90,7 @@ class TorchBackend:
 
         def run(part: NDArray[np.generic]) -> NDArray[np.uint16]:
             with self._on_device():
-                summands = self._probability(part)[:, *cut].mul(ONE).mul_(self._send(weights)).round_()
+                summands = self._probability(part)[:, *cut].mul(ONE).mul_(self._send(weights))
                 # Kernels for uint16 are few: the same bits travel as int16.
                 return self._fetch(summands.to(torch.int32).to(torch.int16)).view(np.uint16)
 

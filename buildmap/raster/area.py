@@ -1,5 +1,7 @@
 """The part of a raster that was asked for, as polygons."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -66,3 +68,18 @@ class Area:
         corners = [(window.col_off, window.row_off), (right, window.row_off)]
         corners += [(right, bottom), (window.col_off, bottom)]
         return shapely.Polygon([self._grid.transform @ corner for corner in corners])
+
+
+def outlines_of(windows: Iterable[Window], grid: Grid) -> NDArray[np.object_]:
+    """Give the outlines of windows of a grid as polygons in its CRS."""
+    outlines = []
+    for window in windows:
+        right, bottom = window.col_off + window.width, window.row_off + window.height
+        corners = [
+            (window.col_off, window.row_off),
+            (window.col_off, bottom),
+            (right, bottom),
+            (right, window.row_off),
+        ]
+        outlines.append(shapely.Polygon([grid.transform @ corner for corner in corners]))
+    return np.array(outlines, dtype=object)

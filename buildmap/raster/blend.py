@@ -107,8 +107,7 @@ def weigh(probability: NDArray[np.float32], weights: NDArray[np.float32]) -> NDA
     """Turn probability, (..., rows, cols), into summands: whole numbers, `ONE` at one."""
     summands = probability * np.float32(ONE)
     summands *= weights
-    np.rint(summands, out=summands)
-    return summands.astype(np.uint16)
+    return summands.astype(np.uint16)  # rounded down: `finish` rounds, once
 
 
 def accumulate(sums: NDArray[np.uint16], summands: NDArray[np.uint16]) -> None:

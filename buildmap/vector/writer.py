@@ -17,6 +17,7 @@ from buildmap.errors import InputError, OutputError, StorageError
 from buildmap.provenance import Provenance
 from buildmap.vector.crs import as_crs
 from buildmap.vector.footprint import FootprintBatch
+from buildmap.vector.formats import check_format
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,39 +28,8 @@ _COLUMNS = {
     "perimeter_m": np.float64,
     "confidence": np.float64,
 }
-_VECTOR_SUFFIXES = {
-    ".fgb",
-    ".geojson",
-    ".geojsonl",
-    ".geojsons",
-    ".gml",
-    ".gpkg",
-    ".json",
-    ".kml",
-    ".parquet",
-    ".shp",
-    ".sqlite",
-}
 _HELD_BYTES = 2**25
 _RESERVED = ("gpkg", "sqlite_", "rtree_")
-
-
-def is_vector(path: Path) -> bool:
-    """Tell whether a name asks for a layer."""
-    return path.suffix.lower() in _VECTOR_SUFFIXES
-
-
-def check_format(path: Path) -> None:
-    """Refuse a name whose format cannot be written.
-
-    Raises:
-        OutputError: If it is no GeoPackage.
-    """
-    if path.suffix.lower() != ".gpkg":
-        raise OutputError(
-            f"footprints cannot be written as '{path.suffix or path.name}', only as .gpkg",
-            hint=f"write a .gpkg, then: ogr2ogr '{path.name}' '{path.stem}.gpkg'",
-        )
 
 
 class FootprintWriter:
@@ -128,6 +98,30 @@ class FootprintWriter:
         self.count += len(batch)
         if self._held_bytes >= _HELD_BYTES:
             self._append()
+
+    def write_gaps(self, polygons: "NDArray[np.object_]") -> None:
+        """Add a layer `gaps`: where nothing is known, (n,) polygons.
+
+        Raises:
+            StorageError: If the disk is full or fails.
+        """
+        if not self._begun:
+            self._append()
+        with self._file() as file:
+            try:
+                pyogrio.raw.write(
+                    file,
+                    np.asarray(shapely.to_wkb(polygons), np.object_),
+                    [],
+                    [],
+                    layer="gaps",
+                    driver="GPKG",
+                    geometry_type="Polygon",
+                    crs=self._crs,
+                    append=True,
+                )
+            except (DataSourceError, DataLayerError, FeatureError) as error:
+                raise self._failure(str(error)) from error
 
     def finish(self) -> None:
         """Write what is held, and read the number of footprints back.

@@ -256,6 +256,10 @@ def test_what_cannot_be_read_is_an_error_or_a_gap(tmp_path: Path) -> None:
         rows = dataset.read(1)
     assert (rows[128:192, 128:192] == 255).all()
     assert (rows[:30, :30] != 255).all()
+    options = ("--model", tmp_path / "m.onnx", "--on-error", "skip")
+    assert run(scene, tmp_path / "o.gpkg", *options)[0] == 3
+    assert gpd.read_file(tmp_path / "o.gpkg", layer="gaps").area.sum() == pytest.approx(9 * 64**2 / 4)
+    assert len(gpd.read_file(tmp_path / "o.gpkg", layer="footprints")) > 0
 
 
 def test_symmetries_and_models_are_averaged(scene: Path, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ SCRIPT = """
 import resource, sys
 import numpy as np
 from affine import Affine
-from buildmap.vector.footprint import Outlining, footprints
+from buildmap.vector.footprint import footprints
+from buildmap.vector.outlining import Outlining
 
 def strips(count):
     rng = np.random.default_rng(0)

@@ -7,7 +7,8 @@ from scipy.ndimage import gaussian_filter
 from shapely.geometry import box
 
 from buildmap.errors import InputError
-from buildmap.vector.footprint import FootprintBatch, Outlining, footprints, lowest_value
+from buildmap.vector.footprint import FootprintBatch, footprints, lowest_value
+from buildmap.vector.outlining import Outlining
 from tests.scenes import ORIGIN, UTM
 
 EXACT = Outlining(threshold=0.5, simplify_m=0, min_area_m2=0, min_hole_m2=0)
@@ -106,9 +107,3 @@ def test_a_raster_without_crs_is_refused_before_the_first_strip_is_read() -> Non
 
     with pytest.raises(InputError, match="no CRS"):
         next(footprints(strips(), transform=ORIGIN, crs=None, settings=EXACT))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("wrong", [{"threshold": 1.5}, {"simplify_m": -1.0}, {"min_area_m2": float("nan")}])
-def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        Outlining(**{"threshold": 0.5, **wrong})

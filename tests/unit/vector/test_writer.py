@@ -14,7 +14,7 @@ from buildmap.provenance import Provenance
 from buildmap.publish import staged
 from buildmap.vector import writer as module
 from buildmap.vector.footprint import FootprintBatch
-from buildmap.vector.writer import FootprintWriter, is_vector
+from buildmap.vector.writer import FootprintWriter
 from tests.scenes import UTM
 
 
@@ -119,11 +119,6 @@ def test_names_that_sqlite_keeps_for_itself_are_refused(tmp_path: Path, layer: s
 def test_a_layer_without_crs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="without a CRS"):
         FootprintWriter(tmp_path / "out.gpkg", crs=None)
-
-
-def test_layers_are_told_from_rasters_by_name() -> None:
-    assert all(is_vector(Path(name)) for name in ("a.gpkg", "A.GPKG", "a.fgb", "a.geojson", "a.shp"))
-    assert not any(is_vector(Path(name)) for name in ("a.tif", "a.vrt", "a", "gpkg"))
 
 
 def test_a_footprint_that_did_not_arrive_is_noticed(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def predict(
     prediction, running, progress = prediction or Prediction(), running or Running(), progress or Silent()
     names = raster if isinstance(raster, tuple) else (str(raster),)
     _check_output(output, names, prediction)
-    work = prepare(names, prediction, running, is_layer=is_vector(output))
+    work, backend = prepare(names, prediction, running, is_layer=is_vector(output))
     with work.reader, _folder(output, running) as folder:
         if running.restart:
             rmtree(folder / _STRIPS, ignore_errors=True)
@@ -142,7 +142,10 @@ def predict(
         mine = _share(work.job.cutting.plan.strips, running.shard)
         before = journal.done() & set(mine)
         seams, found = SeamAudit(), None
-        with closing(Arrivals(work, journal, mine, running, progress=progress, stop=stop)) as arrivals:
+        with closing(
+            Arrivals(work, backend, journal, mine, running, progress=progress, stop=stop)
+        ) as arrivals:
+            del backend  # its memory is free once the last strip is predicted
             if running.shard is None:
                 found = _assemble(folder / output.name, work, arrivals, prediction, seams)
             records = [record_of(journal, step) for step in arrivals.in_order()]
@@ -152,8 +155,8 @@ def predict(
     size, pixels = grid.pixel_size_m(), _pixels(work, [step for step in mine if step not in before])
     return PredictSummary(
         output=str(output),
-        model=work.backend.card.title,
-        device=work.backend.device if len(work.job.devices) == 1 else ", ".join(work.job.devices),
+        model=work.card.title,
+        device=work.device,
         width_px=grid.width,
         height_px=grid.height,
         gsd_m=None if size is None else round((size[0] * size[1]) ** 0.5, 4),
@@ -186,7 +189,7 @@ def dry_run(
     prediction, running = prediction or Prediction(), running or Running()
     names = raster if isinstance(raster, tuple) else (str(raster),)
     _check_output(output, names, prediction)
-    work = prepare(names, prediction, running, is_layer=is_vector(output))
+    work, backend = prepare(names, prediction, running, is_layer=is_vector(output))
     with work.reader:
         mine = _share(work.job.cutting.plan.strips, running.shard)
         folder = workspace(output) / _STRIPS
@@ -196,13 +199,13 @@ def dry_run(
         return DryRun(
             output=str(output),
             replaces=output.exists(),
-            model=work.backend.card.title,
-            device=work.backend.device,
+            model=work.card.title,
+            device=work.device,
             width_px=work.reader.grid.width,
             height_px=work.reader.grid.height,
             strips=len(mine),
             strips_done=len(done & set(mine)),
-            takes=forecast(work, [step for step in mine if step not in done]),
+            takes=forecast(work, backend, [step for step in mine if step not in done]),
         )
 
 
@@ -268,7 +271,7 @@ def _draw(
     from buildmap.vector.writer import FootprintWriter
 
     grid = work.reader.grid
-    threshold = work.backend.card.threshold if prediction.threshold is None else prediction.threshold
+    threshold = work.card.threshold if prediction.threshold is None else prediction.threshold
     outlining = replace(prediction.outlining, threshold=threshold)
     with FootprintWriter(path, crs=grid.crs, provenance=_provenance(work, prediction)) as writer:
         for batch in footprints(rows, transform=grid.transform, crs=grid.crs, settings=outlining):
@@ -280,7 +283,7 @@ def _draw(
 
 
 def _provenance(work: Work, prediction: Prediction) -> Provenance:
-    card, job = work.backend.card, work.job
+    card, job = work.card, work.job
     return Provenance(
         verb="predict",
         source=Path(job.source.rasters[0]).name,

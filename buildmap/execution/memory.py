@@ -1,7 +1,9 @@
 """Keeping GDAL's block cache within bounds: by default it takes a share of the machine's memory."""
 
+import ctypes
 import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 
 _LEAST_BYTES = 16 * 2**20
@@ -14,6 +16,12 @@ def resident_bytes() -> int:
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return pages * resource.getpagesize()
+
+
+def release_unused() -> None:
+    """Give memory that was freed but kept for later back to the system, where the C library can."""
+    with suppress(AttributeError):  # glibc only
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def bound_block_cache(wanted_bytes: int) -> None:

@@ -1,15 +1,14 @@
 """Where a network runs, and how much of the machine it takes."""
 
-import ctypes
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from buildmap.contract import ModelCard
 from buildmap.errors import ResourceError
+from buildmap.execution.memory import release_unused
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 Tta = Literal["none", "flips", "d4"]
@@ -146,8 +145,7 @@ def window_bytes(run: Callable[[int], object], card: ModelCard) -> int:
 
 def growth_bytes(action: Callable[[], object]) -> int:
     """Measure by how much the process grows while `action` runs; 0 where the system does not say."""
-    with suppress(AttributeError):  # glibc only: memory that was freed but kept would hide the growth
-        ctypes.CDLL(None).malloc_trim(0)
+    release_unused()  # which would hide the growth
     try:
         (_PROC / "clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
         before = _status_bytes("VmRSS")

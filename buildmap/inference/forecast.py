@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from buildmap.execution.memory import resident_bytes
+from buildmap.inference.backend import Backend
 from buildmap.inference.prepare import Work
 from buildmap.inference.segment import Segmenter, block_cache_bytes
 from buildmap.raster.windows import PlannedWindow
@@ -29,12 +30,12 @@ class Forecast:
     """Disk beside the output while it is made, at most."""
 
 
-def forecast(work: Work, strips: list[int]) -> Forecast:
+def forecast(work: Work, backend: Backend, strips: list[int]) -> Forecast:
     """Count the windows of some strips, and predict two of them."""
     plan = work.job.cutting.plan
     segmenter = Segmenter(
         work.reader,
-        work.backend,
+        backend,
         work.job.cutting,
         area=work.job.area_on(work.reader.grid),
         readers=work.job.readers,
@@ -47,7 +48,7 @@ def forecast(work: Work, strips: list[int]) -> Forecast:
             windows, wanted = windows + len(row), wanted + len(some)
             needed += some[: max(0, 2 - len(needed))]
     pace = _seconds_per_window(segmenter, needed) if needed else 0.0
-    strip_bytes = 4 * plan.width * plan.core_px * plan.rows_per_strip
+    strip_bytes = 4 * plan.width * plan.core_height_px * plan.rows_per_strip
     memory = resident_bytes() + strip_bytes + block_cache_bytes(work.reader, work.job.cutting)
     pixels = plan.width * plan.height
     return Forecast(

@@ -18,7 +18,7 @@ from buildmap.preset import Data, Source
 from buildmap.raster.blend import accumulate, finish, ramp_width, share
 from buildmap.raster.normalize import fill_invalid
 from buildmap.raster.reader import Image, RasterReader
-from buildmap.raster.windows import PlannedWindow, Window, WindowPlan
+from buildmap.raster.windows import PlannedWindow, Window, plan_windows
 from buildmap.raster.writer import PROBABILITY_STEPS
 
 WHOLE_PX = 3072
@@ -171,14 +171,14 @@ def _cuts(backend: Backend, images: Sequence[Image]) -> list[Cut]:
 def _fits(image: Image, cut: Cut) -> bool:
     """Tell whether a seam, and half a core on either side of it, lies inside."""
     core_px = cut[0] - 2 * cut[1]
-    return bool(min(image.valid.shape) >= max(cut[0], core_px + core_px // 2))
+    return bool(min(image.valid.shape) > max(cut[0], cut[1] + core_px + core_px // 2))
 
 
 def _predict_tiled(backend: Backend, pixels: NDArray[np.generic], cut: Cut) -> NDArray[np.uint8]:
     """Predict (bands, rows, cols) as `predict` does, window by window; gives stored values (rows, cols)."""
     height, width = pixels.shape[1:]
     window_px, halo_px = cut
-    plan = WindowPlan(width=width, height=height, core_px=window_px - 2 * halo_px, halo_px=halo_px)
+    plan = plan_windows(width=width, height=height, core_px=window_px - 2 * halo_px, halo_px=halo_px)
 
     def run(planned: PlannedWindow) -> tuple[Window, NDArray[np.uint16]]:
         placed = share(planned, width=width, height=height, ramp_px=ramp_width(halo_px))
@@ -201,12 +201,12 @@ def _differences(
 ) -> NDArray[np.int64]:
     """Count pixels, changed ones and flipped ones.
 
-    Counted are whole cores from the middle of the first one on: as many seams per pixel as in an
-    endless raster.
+    Counted are stretches of one core's length around each border of cores: as many seams per pixel as
+    in an endless raster.
     """
     core_px = cut[0] - 2 * cut[1]
-    half = core_px // 2
-    rows, cols = (slice(half, half + (side - half) // core_px * core_px) for side in whole.shape)
+    first = cut[1] + core_px // 2
+    rows, cols = (slice(first, first + (side - first) // core_px * core_px) for side in whole.shape)
     one, other, counted = whole[rows, cols], tiled[rows, cols], valid[rows, cols]
     step = math.ceil(threshold * PROBABILITY_STEPS - 1e-9)
     flips = counted & ((one >= step) != (other >= step))

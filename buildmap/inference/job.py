@@ -62,7 +62,7 @@ def plan_facts(job: Job, backend: Backend, grid: Grid) -> dict[str, str]:
         "precision": job.options.precision,
         "batch": str(backend.batch),
         "tta": job.options.tta,
-        "core_px": str(plan.core_px),
+        "cores": f"{plan.core_width_px} x {plan.core_height_px}",
         "halo_px": str(plan.halo_px),
         "rows_per_strip": str(plan.rows_per_strip),
     }

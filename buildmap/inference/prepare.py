@@ -18,7 +18,7 @@ from buildmap.raster.blend import ramp_width
 from buildmap.raster.grid import Grid
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.source import Source
-from buildmap.raster.windows import WindowPlan
+from buildmap.raster.windows import plan_evenly
 
 logger = logging.getLogger(__name__)
 _GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
@@ -31,15 +31,19 @@ class Work:
 
     job: Job
     """What any process needs."""
-    backend: Backend
-    """The network, loaded in this process."""
+    card: ModelCard
+    """Of the model, or of all of them together."""
+    device: str
+    """Where the network runs."""
     reader: RasterReader
     """The raster, opened in this process."""
     facts: dict[str, str]
     """All that the strips depend on."""
 
 
-def prepare(names: tuple[str, ...], prediction: Prediction, running: Running, *, is_layer: bool) -> Work:
+def prepare(
+    names: tuple[str, ...], prediction: Prediction, running: Running, *, is_layer: bool
+) -> tuple[Work, Backend]:
     """Load the model, open the raster as the model wants to see it, and cut it into windows.
 
     Args:
@@ -47,6 +51,9 @@ def prepare(names: tuple[str, ...], prediction: Prediction, running: Running, *,
         prediction: What to predict.
         running: How to go about it.
         is_layer: Footprints are wanted, which need a place on the Earth.
+
+    Returns:
+        The work, and the network loaded in this process.
 
     Raises:
         InputError: If raster, model or area cannot be used, or do not fit each other.
@@ -74,7 +81,14 @@ def prepare(names: tuple[str, ...], prediction: Prediction, running: Running, *,
         reader.close()
         raise
     bound_block_cache(block_cache_bytes(reader, job.cutting))
-    return Work(job=job, backend=backend, reader=reader, facts=plan_facts(job, backend, reader.grid))
+    work = Work(
+        job=job,
+        card=card,
+        device=backend.device if len(devices) == 1 else ", ".join(devices),
+        reader=reader,
+        facts=plan_facts(job, backend, reader.grid),
+    )
+    return work, backend
 
 
 def _source(names: tuple[str, ...], card: ModelCard, prediction: Prediction) -> tuple[Source, bytes | None]:
@@ -133,14 +147,15 @@ def _cut(card: ModelCard, grid: Grid, prediction: Prediction) -> Cutting:
         card = replace(card, window_px=window_px, halo_px=halo_px)
     except ValueError as error:
         raise InputError(f"{error}", hint="leave out --window-px and --halo-px: the model knows") from error
-    plan = WindowPlan(
+    plan = plan_evenly(
         width=grid.width,
         height=grid.height,
-        core_px=card.core_px,
+        window_px=window_px,
         halo_px=halo_px,
+        stride=card.stride,
         rows_per_strip=prediction.rows_per_strip,
     )
-    ramp_px = min(ramp_width(halo_px), card.core_px // 2 * 2)
+    ramp_px = min(ramp_width(halo_px), plan.core_width_px // 2 * 2, plan.core_height_px // 2 * 2)
     return Cutting(plan=plan, ramp_px=ramp_px, threshold=card.threshold, skip_errors=prediction.skip_errors)
 
 

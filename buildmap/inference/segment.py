@@ -267,10 +267,12 @@ class Segmenter:
 
     def _seconds_left(self, batch: _Batch) -> float:
         """Guess how long the rest of a strip takes."""
-        plan, first = self._cutting.plan, batch.planned[0].core
-        rows_left = -(-(plan.span(batch.strip)[1] - first.row_off) // plan.core_px)
-        windows = rows_left * plan.columns - first.col_off // plan.core_px - len(batch.planned)
-        return windows * self.meter.seconds_per_window()
+        plan, core = self._cutting.plan, batch.planned[-1].core
+        first, stop = plan.span(batch.strip)
+        below = (stop - core.row_off - core.height) * plan.width
+        beside = core.height * (plan.width - core.col_off - core.width)
+        share = (below + beside) / ((stop - first) * plan.width)
+        return share * plan.windows(batch.strip) * self.meter.seconds_per_window()
 
     def _buffer(self) -> StripBuffer:
         cutting = self._cutting
@@ -369,5 +371,5 @@ def block_cache_bytes(reader: Reader, cutting: Cutting) -> int:
     """Give the block cache that lets every block be decoded once: one row of windows, and a block more."""
     native, plan = reader.native_grid, cutting.plan
     down = native.height / reader.grid.height
-    rows = (plan.core_px + 2 * plan.halo_px) * down + 2 * 512
+    rows = (plan.core_height_px + 2 * plan.halo_px) * down + 2 * 512
     return int(rows * native.width * len(reader.bands) * reader.dtype.itemsize * 1.1)

@@ -8,8 +8,10 @@ from functools import partial
 from buildmap.errors import IncompleteError, Stopped, StorageError
 from buildmap.execution.executor import Executor, Processes, take_gpu
 from buildmap.execution.journal import Journal
+from buildmap.execution.memory import release_unused
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
+from buildmap.inference.backend import Backend
 from buildmap.inference.devices import available_cores
 from buildmap.inference.job import Job, StripTask, gap
 from buildmap.inference.options import Running
@@ -54,6 +56,7 @@ class Arrivals:
     def __init__(
         self,
         work: Work,
+        backend: Backend,
         journal: Journal,
         mine: list[int],
         running: Running,
@@ -65,6 +68,7 @@ class Arrivals:
 
         Args:
             work: What to predict.
+            backend: The network in this process; let go of with the last strip.
             journal: What has been done, and where more of it goes.
             mine: Strips of this run, in order.
             running: Who predicts.
@@ -75,11 +79,12 @@ class Arrivals:
         self._mine, self._done, self._stop = mine, journal.done(), stop
         todo = [] if running.only_finish else [step for step in mine if step not in self._done]
         progress.start("predict", sum(map(work.job.cutting.plan.windows, todo)))
-        self._strips = _predicted(work, journal, todo, running, progress, stop)
+        self._strips = _predicted(work, backend, journal, todo, running, progress, stop)
 
     def close(self) -> None:
-        """Stop predicting."""
+        """Stop predicting, and let go of the network."""
         self._strips.close()
+        release_unused()
 
     def in_order(self) -> Iterator[int]:
         """Give the strips from top to bottom, each once it is on disk.
@@ -91,6 +96,8 @@ class Arrivals:
         for step in self._mine:
             while step not in self._done:
                 self._wait()
+            if step == self._mine[-1]:
+                self.close()
             yield step
 
     def _wait(self) -> None:
@@ -111,6 +118,7 @@ class Arrivals:
 
 def _predicted(
     work: Work,
+    backend: Backend,
     journal: Journal,
     todo: list[int],
     running: Running,
@@ -122,7 +130,7 @@ def _predicted(
     executor = _executor(job, running)
     if executor is None:
         area = job.area_on(work.reader.grid)
-        segmenter = Segmenter(work.reader, work.backend, job.cutting, area=area, readers=job.readers)
+        segmenter = Segmenter(work.reader, backend, job.cutting, area=area, readers=job.readers)
         return predict_here(segmenter, journal, todo, progress=progress, stop=stop)
     threads = job.options.threads or max(1, available_cores() // _workers(job, running))
     theirs = replace(job, options=replace(job.options, threads=threads))
@@ -170,6 +178,7 @@ def predict_here(
         return strip[0]
 
     for step in prefetch(keep, segmenter.strips(todo, progress, stop), workers=1, ahead=1):
+        release_unused()
         yield step, segmenter.meter.measured(segmenter.lanes)
 
 

@@ -119,9 +119,10 @@ def accumulate(sums: NDArray[np.uint16], summands: NDArray[np.uint16]) -> None:
 
 def finish(sums: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Turn complete sums into stored values: 0..254 is probability times 254, 255 no data."""
-    rows = ((sums + np.uint16(128)) >> 8).astype(np.uint8)
-    np.copyto(rows, np.uint8(NODATA), where=sums == INVALID)
-    return rows
+    rounded = np.minimum(sums, np.uint16(INVALID - 128))  # so that INVALID becomes NODATA
+    rounded += np.uint16(128)
+    rounded >>= 8
+    return rounded.astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ class Overviews:
         self._handles = handles
         self._flags = dataset.mask_flag_enums
         self._native = Level(overview=None, width=dataset.width, height=dataset.height)
-        self._factors = dict(enumerate(dataset.overviews(1))) if dataset.count else {}
+        self._factors: dict[int, int] | None = None
         self._known: dict[int, Level] = {}
 
     def choose(self, *, width: float, height: float) -> Level:
@@ -35,6 +35,11 @@ class Overviews:
         A pixel, because the sizes of overviews are rounded: of 1001 x 1000 pixels, neither 500 x 500 nor
         501 x 500 is exactly half.
         """
+        if width >= self._native.width and height >= self._native.height:
+            return self._native
+        if self._factors is None:  # not before: asking a VRT fixes the size of GDAL's block cache
+            dataset = self._handles.get()
+            self._factors = dict(enumerate(dataset.overviews(1))) if dataset.count else {}
         largest = max(self._native.width / width, self._native.height / height) + 1
         for number, factor in sorted(self._factors.items(), key=lambda item: -item[1]):
             if factor > largest:  # a rounded number: only the size tells

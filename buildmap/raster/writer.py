@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from buildmap.errors import StorageError
 from buildmap.raster.blend import NODATA, join
 from buildmap.raster.grid import Grid
-from buildmap.raster.parts import DamagedPart, OnJoin, PartRecord, crc, read_ends
+from buildmap.raster.parts import DamagedPart, OnJoin, PartRecord, count_values, crc, read_ends
 from buildmap.raster.quiet import unreferenced_is_fine
 
 BLOCK_PX = 512
@@ -101,7 +101,7 @@ def _pieces(
                 rows = join(above, top)
                 dataset.write(rows, 1, window=Window(0, row, width, len(rows)))
                 pieces.append(_Piece(path=seams, row=row, rows=len(rows), crc=crc(rows)))
-                histogram += np.bincount(rows.ravel(), minlength=256)
+                histogram += np.array(count_values(rows))
                 row += len(rows)
             if record.rows:
                 pieces.append(_Piece(path=part, row=2 * record.top, rows=record.rows, crc=record.rows_crc))

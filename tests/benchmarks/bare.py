@@ -17,7 +17,7 @@ from rasterio.windows import Window
 import buildmap
 from buildmap.contract import METADATA_KEY, ModelCard, card_from_json
 from buildmap.inference.backend import load_backend
-from buildmap.raster.windows import plan_windows
+from buildmap.raster.windows import plan_evenly
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -71,8 +71,12 @@ def _run_all(run: Callable[[tuple[int, int]], None], shapes: list[tuple[int, int
 def _windows(raster: Path, card: ModelCard) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
     """Give one window, (1, bands, rows, cols), and the (rows, cols) of all that buildmap would predict."""
     with rasterio.open(raster) as dataset:
-        plan = plan_windows(
-            width=dataset.width, height=dataset.height, core_px=card.core_px, halo_px=card.halo_px
+        plan = plan_evenly(
+            width=dataset.width,
+            height=dataset.height,
+            window_px=card.window_px,
+            halo_px=card.halo_px,
+            stride=card.stride,
         )
         pixels = read(dataset, 0, 0, card.window_px)
     missing = [(0, card.window_px - side) for side in pixels.shape[1:]]

@@ -17,7 +17,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from buildmap.raster.windows import plan_windows
+from buildmap.raster.windows import plan_evenly
 from tests.benchmarks.bare import (
     OVERLAP_PX,
     STEP_PX,
@@ -56,8 +56,12 @@ def loop_at_our_windows(raster: Path, output: Path, model: Path) -> None:
     predict, card = predictor(model)
     with rasterio.open(raster) as dataset:
         whole = np.zeros(dataset.shape, np.float32)
-        plan = plan_windows(
-            width=dataset.width, height=dataset.height, core_px=card.core_px, halo_px=card.halo_px
+        plan = plan_evenly(
+            width=dataset.width,
+            height=dataset.height,
+            window_px=card.window_px,
+            halo_px=card.halo_px,
+            stride=card.stride,
         )
         for planned in plan:
             core, read = planned.core, planned.read

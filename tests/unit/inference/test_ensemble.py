@@ -94,7 +94,7 @@ def test_contributions_are_the_weighted_mean_of_the_part_that_is_cut_out() -> No
     found = both.contributions(IMAGES, cut, weights)
     assert found.dtype == np.uint16
     expected = both.probability(IMAGES)[:, 2:30, 5:45] * weights * ONE
-    assert np.abs(found - expected).max() <= 0.51
+    assert ((expected - found > -0.01) & (expected - found < 1.01)).all()  # rounded down
 
 
 def test_the_card_of_several_serves_them_all() -> None:

@@ -46,7 +46,7 @@ def test_a_halo_beyond_the_networks_reach_changes_nothing(tmp_path: Path) -> Non
     image = image_of(np.random.default_rng(0), 400, 336)
     (row,) = measure_halo(backend, [image], progress=Silent())
     assert (row.window_px, row.halo_px, row.cost) == (128, 32, 4.0)
-    assert row.u8_changed < 0.002  # two shares of a pixel are rounded each on its own
+    assert row.u8_changed < 0.004  # two shares of a pixel are rounded down, each on its own
     assert row.flips_per_million < 50
 
 

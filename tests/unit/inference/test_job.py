@@ -19,9 +19,9 @@ def test_a_pickled_task_gives_the_strip_that_is_predicted_here(tmp_path: Path) -
     pixels = np.random.default_rng(0).integers(0, 255, (3, 200, 300), np.uint8)
     scene = write_raster(tmp_path / "in.tif", pixels)
     model = write_onnx(tmp_path / "m.onnx", kernel_px=5)
-    work = prepare((str(scene),), Prediction(models=(model,)), Running(), is_layer=False)
+    work, backend = prepare((str(scene),), Prediction(models=(model,)), Running(), is_layer=False)
     with work.reader:
-        segmenter = Segmenter(work.reader, work.backend, work.job.cutting)
+        segmenter = Segmenter(work.reader, backend, work.job.cutting)
         ((_, expected),) = segmenter.strips([1], Silent())
     task = pickle.loads(pickle.dumps(StripTask(job=work.job)))
     got, measured = task(1)

@@ -115,7 +115,8 @@ def test_probability_is_that_of_the_rasters_own_numbers(tmp_path: Path) -> None:
     weights = np.random.default_rng(1).random((10, 28)).astype(np.float32)
     found = backend.contributions(images, cut, weights)
     assert found.dtype == np.uint16
-    assert np.abs(found - expected[:, :10, 4:] * weights * ONE).max() <= 0.51
+    lost = expected[:, :10, 4:] * weights * ONE - found
+    assert ((lost > -0.01) & (lost < 1.01)).all()  # rounded down
 
 
 def test_sigmoid_is_right_in_the_middle_and_never_overflows() -> None:

@@ -22,14 +22,14 @@ def scene(tmp_path: Path) -> Path:
 
 def prepared(scene: Path, **options: object) -> Work:
     prediction = Prediction(models=(scene.with_name("m.onnx"),), **options)  # type: ignore[arg-type]
-    work = prepare((str(scene),), prediction, Running(), is_layer=False)
+    work, _ = prepare((str(scene),), prediction, Running(), is_layer=False)
     work.reader.close()
     return work
 
 
 def test_windows_are_the_models_or_the_users(scene: Path) -> None:
-    assert prepared(scene).job.cutting.plan.core_px == 64
-    assert prepared(scene, window_px=256, halo_px=16).job.cutting.plan.core_px == 224
+    assert prepared(scene).job.cutting.plan.core_width_px == 64
+    assert prepared(scene, window_px=256, halo_px=16).job.cutting.plan.core_width_px == 144
     with pytest.raises(InputError, match="not multiples of the stride 16"):
         prepared(scene, halo_px=17)
     with pytest.raises(InputError, match="leaves no core"):

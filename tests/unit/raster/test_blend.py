@@ -27,17 +27,17 @@ def test_the_raster_border_does_not_taper_and_the_core_border_is_half() -> None:
 
 
 def test_a_share_is_the_core_and_half_a_ramp_where_a_neighbour_follows() -> None:
-    plan = WindowPlan(width=40, height=50, core_px=20, halo_px=8)
-    middle = share(plan.strip(1)[0][0], width=40, height=50, ramp_px=4)
-    assert (middle.window.row_off, middle.window.height, middle.above, middle.below) == (18, 24, 4, 4)
-    assert (middle.window.col_off, middle.window.width) == (0, 22)
-    assert middle.cut == (slice(6, 30), slice(0, 22))
-    last = share(plan.strip(2)[0][1], width=40, height=50, ramp_px=4)
-    assert (last.window.row_off, last.window.height, last.above, last.below) == (38, 12, 4, 0)
+    plan = WindowPlan(width=40, height=70, core_width_px=20, core_height_px=20, halo_px=8)
+    middle = share(plan.strip(1)[0][0], width=40, height=70, ramp_px=4)
+    assert (middle.window.row_off, middle.window.height, middle.above, middle.below) == (26, 24, 4, 4)
+    assert (middle.window.col_off, middle.window.width) == (0, 30)
+    assert middle.cut == (slice(6, 30), slice(0, 30))
+    last = share(plan.strip(2)[0][1], width=40, height=70, ramp_px=4)
+    assert (last.window.row_off, last.window.height, last.above, last.below) == (46, 24, 4, 0)
 
 
 def test_the_ramp_goes_from_one_window_to_the_next() -> None:
-    plan = WindowPlan(width=40, height=10, core_px=20, halo_px=8)
+    plan = WindowPlan(width=40, height=10, core_width_px=20, core_height_px=20, halo_px=8)
     buffer = StripBuffer(width=40, ramp_px=4, threshold=0.5)
     for planned, value in zip(plan.strip(0)[0], (0.2, 0.8), strict=True):
         placed = share(planned, width=40, height=10, ramp_px=4)
@@ -46,9 +46,9 @@ def test_the_ramp_goes_from_one_window_to_the_next() -> None:
     buffer.end_row()
     rows = buffer.part().rows
     assert rows.shape == (10, 40)
-    assert (rows[:, :18] == round(0.2 * 254)).all()
-    assert (rows[:, 22:] == round(0.8 * 254)).all()
-    assert (np.diff(rows[0, 17:23].astype(int)) > 0).all()
+    assert (rows[:, :26] == round(0.2 * 254)).all()
+    assert (rows[:, 30:] == round(0.8 * 254)).all()
+    assert (np.diff(rows[0, 25:31].astype(int)) > 0).all()
     assert buffer.seams.pixels == buffer.seams.flips == 10
     assert buffer.seams.disagreement == pytest.approx(10 * 0.6, abs=0.01)
     assert buffer.seams.inner_difference == 0

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from buildmap import __version__
 
+_END_BYTES, _SAMPLE_BYTES = 65536, 4096
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
@@ -31,15 +33,15 @@ class Provenance:
 
 
 def fingerprint_file(path: Path) -> str:
-    """Give a cheap identity of a file's content: its size and the SHA-256 of its ends, 16 hex digits.
+    """Give a cheap identity of a file's content, 16 hex digits: SHA-256 of its size, its ends and samples.
 
-    Reading 64 KiB at either end keeps this instant on terabyte rasters.
+    Reading 64 KiB at either end and 4 KiB at 14 places between keeps this instant on terabyte rasters.
     """
     digest = hashlib.sha256()
     size = path.stat().st_size
     digest.update(str(size).encode())
     with path.open("rb") as file:
-        digest.update(file.read(65536))
-        file.seek(max(size - 65536, 0))
-        digest.update(file.read(65536))
+        for place in range(16):
+            file.seek(max(size - _END_BYTES, 0) * place // 15)
+            digest.update(file.read(_END_BYTES if place in {0, 15} else _SAMPLE_BYTES))
     return digest.hexdigest()[:16]

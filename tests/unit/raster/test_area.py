@@ -8,7 +8,7 @@ import shapely
 from affine import Affine
 
 from buildmap.errors import InputError
-from buildmap.raster.area import Area, bounding_box
+from buildmap.raster.area import Area, bounding_box, outlines_of
 from buildmap.raster.burn import burn
 from buildmap.raster.grid import Grid
 from buildmap.raster.windows import Window
@@ -56,3 +56,10 @@ def test_an_area_beside_the_raster_or_without_polygons_is_refused() -> None:
 
 def test_the_bounding_box_is_that_of_all_polygons() -> None:
     assert bounding_box(POLYGONS) == pytest.approx((X + 10.7, Y - 30.1, X + 47, Y - 10))
+
+
+def test_windows_become_polygons_in_the_crs() -> None:
+    (outline,) = outlines_of([Window(col_off=10, row_off=4, width=20, height=8)], grid())
+    left, top = grid().transform @ (10, 4)
+    right, bottom = grid().transform @ (30, 12)
+    assert outline.equals(shapely.box(left, bottom, right, top))

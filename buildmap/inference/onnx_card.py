@@ -9,6 +9,14 @@ import onnx
 from buildmap.contract import METADATA_KEY, ModelCard, card_to_json
 
 
+def forget_origin(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes of where each node came from: files and lines on the author's disk."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
 def write_card(path: Path, card: ModelCard) -> None:
     """Replace the card of an ONNX file; weights, graph and other metadata stay."""
     model = onnx.load(path, load_external_data=False)

@@ -10,6 +10,7 @@ from torch import nn
 from buildmap.contract import METADATA_KEY, ModelCard, card_to_json
 from buildmap.inference.devices import BackendOptions
 from buildmap.inference.onnx_backend import OnnxBackend
+from buildmap.inference.onnx_card import forget_origin
 
 _OPSET = 18
 
@@ -37,6 +38,7 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
     )
     assert program is not None
     model = program.model_proto
+    forget_origin(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: card_to_json(card)})
     onnx.save(model, path)
 

@@ -28,6 +28,9 @@ def test_onnx_equals_torch_at_other_sizes_than_it_was_traced_at(tmp_path: Path, 
     assert largest_difference(network, card, tmp_path / "m.onnx") < 1e-5
     backend = OnnxBackend(tmp_path / "m.onnx")
     assert backend.card == card
+    stored = (tmp_path / "m.onnx").read_bytes()
+    assert b"site-packages" not in stored  # nothing of the author's disk
+    assert str(Path(torch.__file__).parent).encode() not in stored
     images = np.random.default_rng(0).standard_normal((3, 3, 96, 32)).astype(np.float32)
     with torch.inference_mode():
         expected = network(torch.from_numpy(images)).numpy()

@@ -255,7 +255,8 @@ def _assemble(
         rows = read_rows(parts, on_join=audit)
         return _draw(path, work, rows, arrivals, prediction)
     except DamagedPart as error:
-        journal.forget(int(error.path.stem))
+        if error.path.stem.isdecimal():  # a strip, not what was made of strips
+            journal.forget(int(error.path.stem))
         raise
 
 

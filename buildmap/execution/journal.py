@@ -36,9 +36,11 @@ class Journal:
         folder.mkdir(exist_ok=True)
         self._plan = hashlib.sha256(json.dumps(dict(plan)).encode()).hexdigest()[:16]
         path = folder / _PLAN
-        if path.exists() and any(folder.glob("[0-9]*.json")):
-            _compare(json.loads(path.read_text(encoding="utf-8")), plan, folder)
-        _write(path, dict(plan))
+        old = _read(path) if path.exists() else None
+        if old is not None and any(folder.glob("[0-9]*.json")):
+            _compare(old, plan, folder)
+        if old != dict(plan):
+            _write(path, dict(plan))
 
     def product(self, step: int) -> Path:
         """Name the file of a step's product."""

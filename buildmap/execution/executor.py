@@ -1,4 +1,4 @@
-"""Running a task for every step, one after the other or in processes; what fails is told, not lost."""
+"""Running a task for every step in processes; what fails is told, not lost."""
 
 import os
 import signal
@@ -77,21 +77,6 @@ def take_gpu(gpus: tuple[str, ...], slot: int) -> None:
         slot: Number of the worker; workers take the GPUs in turn.
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serial:
-    """One step after the other, in this thread."""
-
-    def run(
-        self, task: Callable[[int], T], steps: Iterable[int], *, stop: Callable[[], bool]
-    ) -> Generator[Done[T]]:
-        """See `Executor`."""
-        for step in steps:
-            if stop():
-                return
-            done = attempt(task, step)
-            yield attempt(task, step) if done.error else done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pyproj import CRS, Transformer
 
 from buildmap.errors import InputError
 from buildmap.raster.burn import FootprintIndex
-from buildmap.raster.grid import Grid
+from buildmap.raster.grid import Grid, show_bounds
 from buildmap.raster.windows import Window
 from buildmap.vector.reader import read_footprints
 
@@ -38,11 +38,11 @@ class Ground:
     @property
     def bounds(self) -> Box:
         """Box around the window in the CRS of the grid."""
-        return part_of(self.grid, self.window).bounds
+        return self.grid.part(self.window).bounds
 
     def transform(self, window: Window) -> Affine:
         """Place a window of the grid."""
-        return part_of(self.grid, window).transform
+        return self.grid.part(window).transform
 
     def counts(self, window: Window) -> NDArray[np.bool_]:
         """Tell which pixels of a window of the grid count, (rows, cols)."""
@@ -66,7 +66,7 @@ def ground_on(grid: Grid, *, within: Window, aoi: Path | None, bbox: Box | None)
     if aoi is None and bbox is None:
         return Ground(grid=grid, window=within, regions=None)
     regions = _regions(grid, aoi, bbox)
-    window = window_over(grid, _box_of(regions))
+    window = grid.window_over(_box_of(regions))
     window = (
         None
         if window is None
@@ -76,7 +76,7 @@ def ground_on(grid: Grid, *, within: Window, aoi: Path | None, bbox: Box | None)
         name = " within ".join(str(part) for part in (aoi, None if bbox is None else "--bbox") if part)
         raise InputError(
             f"{name} does not touch the ground that is compared: extents "
-            f"{show(_box_of(regions))} and {show(part_of(grid, within).bounds)}",
+            f"{show_bounds(_box_of(regions))} and {show_bounds(grid.part(within).bounds)}",
             hint=None if bbox is None else "--bbox is in the CRS of the truth raster, or of the prediction",
         )
     return Ground(grid=grid, window=window, regions=FootprintIndex(regions))
@@ -102,20 +102,6 @@ def polygons_on(grid: Grid, layer: Path, *, bounds: Box | None = None) -> NDArra
     return footprints.polygons
 
 
-def window_over(grid: Grid, bounds: Box) -> Window | None:
-    """Give the smallest window of a grid that covers a box in its CRS, or None if they do not meet."""
-    left, bottom, right, top = bounds
-    if not np.isfinite(bounds).all():
-        return None
-    corners = np.array([~grid.transform @ (x, y) for x in (left, right) for y in (bottom, top)])
-    low, high = np.floor(np.round(corners.min(axis=0), 6)), np.ceil(np.round(corners.max(axis=0), 6))
-    col, row = np.maximum(low, 0).astype(int).tolist()
-    last_col, last_row = np.minimum(high, (grid.width, grid.height)).astype(int).tolist()
-    if col >= last_col or row >= last_row:
-        return None
-    return Window(col_off=col, row_off=row, width=last_col - col, height=last_row - row)
-
-
 def grid_over_layers(layers: list[Path], *, gsd_m: float) -> Grid:
     """Lay a grid in UTM over the first of some layers that is not empty; without a CRS, over its own units.
 
@@ -134,29 +120,14 @@ def grid_over_layers(layers: list[Path], *, gsd_m: float) -> Grid:
     return _grid_over((0, 0, 0, 0), None if crs is None else utm_crs(crs, (0, 0, 0, 0)), gsd_m)
 
 
-def part_of(grid: Grid, window: Window) -> Grid:
-    """Cut a window out of a grid."""
-    return Grid(
-        width=window.width,
-        height=window.height,
-        transform=grid.transform @ Affine.translation(window.col_off, window.row_off),
-        crs=grid.crs,
-    )
-
-
 def utm_crs(crs: CRS, bounds: Box) -> CRS:
     """Choose the UTM zone in which the middle of a box lies."""
     to_geographic = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
     lon, lat = to_geographic.transform((bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2)
     if not (math.isfinite(lon) and math.isfinite(lat)):
-        raise InputError(f"the box {show(bounds)} lies outside the domain of {crs.name}")
+        raise InputError(f"the box {show_bounds(bounds)} lies outside the domain of {crs.name}")
     zone = int((lon + 180) % 360 // 6) + 1
     return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
-
-
-def show(bounds: object) -> str:
-    """Write a box for a message."""
-    return "(" + ", ".join(f"{value:.9g}" for value in np.asarray(bounds).tolist()) + ")"
 
 
 def meets(one: Box, other: Box) -> bool:

@@ -12,9 +12,9 @@ from rasterio.errors import RasterioIOError
 from buildmap.errors import InputError, MissingInput
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
-from buildmap.metrics.ground import Ground, meets, polygons_on, show, window_over
+from buildmap.metrics.ground import Ground, meets, polygons_on
 from buildmap.raster.burn import FootprintIndex
-from buildmap.raster.grid import Grid
+from buildmap.raster.grid import Grid, show_bounds
 from buildmap.raster.probability import to_probability
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.warp import WarpedReader, bounds_on, is_same_grid
@@ -165,11 +165,11 @@ def overlap(reader: RasterReader, grid: Grid) -> Window:
             hint="rio edit-info --crs EPSG:CODE --transform '[...]' RASTER",
         )
     bounds = bounds_on(grid, reader.grid)
-    window = window_over(grid, bounds)
+    window = grid.window_over(bounds)
     if window is None:
         raise InputError(
             f"{reader.path} does not touch the ground it is compared with: "
-            f"extents {show(bounds)} and {show(grid.bounds)}"
+            f"extents {show_bounds(bounds)} and {show_bounds(grid.bounds)}"
         )
     return window
 
@@ -190,6 +190,6 @@ def _check_place(path: Path, ground: Ground) -> None:
     if not meets((left, bottom, right, top), ground.grid.bounds):
         raise InputError(
             f"{path} does not touch the ground it is compared with: "
-            f"extents {show((left, bottom, right, top))} and {show(ground.grid.bounds)}",
+            f"extents {show_bounds((left, bottom, right, top))} and {show_bounds(ground.grid.bounds)}",
             hint="choose the ground to compare with --aoi",
         )

@@ -134,16 +134,26 @@ class Grid:
                 f"the box {show_bounds(bbox)} is empty",
                 hint="left, bottom, right, top in the CRS of the raster",
             )
-        corners = [~self.transform @ (x, y) for x in (left, right) for y in (bottom, top)]
-        cols, rows = zip(*corners, strict=True)
-        first_col, end_col = _whole_pixels(cols, self.width)
-        first_row, end_row = _whole_pixels(rows, self.height)
-        if first_col >= end_col or first_row >= end_row:
+        window = self.window_over(bbox)
+        if window is None:
             raise InputError(
                 f"the box does not touch the raster: extents {show_bounds(bbox)} "
                 f"and {show_bounds(self.bounds)}",
                 hint=f"left, bottom, right, top in the raster's CRS, {self.crs}",
             )
+        return window
+
+    def window_over(self, bounds: Bounds) -> Window | None:
+        """Give the smallest window that covers a box in the grid's CRS, or None if they do not meet."""
+        if not all(map(math.isfinite, bounds)):
+            return None
+        left, bottom, right, top = bounds
+        corners = [~self.transform @ (x, y) for x in (left, right) for y in (bottom, top)]
+        cols, rows = zip(*corners, strict=True)
+        first_col, end_col = _whole_pixels(cols, self.width)
+        first_row, end_row = _whole_pixels(rows, self.height)
+        if first_col >= end_col or first_row >= end_row:
+            return None
         return Window(
             col_off=first_col, row_off=first_row, width=end_col - first_col, height=end_row - first_row
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from buildmap.errors import ResourceError
-from buildmap.execution.executor import Done, Executor, Processes, Serial, take_gpu
+from buildmap.execution.executor import Done, Processes, take_gpu
 from tests.unit.execution import tasks
 
 TWO = Processes(workers=2, ahead=3)
@@ -29,33 +29,27 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("executor", [Serial(), TWO], ids=["serial", "processes"])
-def test_every_step_is_done_once_and_a_failing_one_is_told(executor: Executor) -> None:
-    done = list(executor.run(tasks.fail_at_three, range(6), stop=never))
+def test_every_step_is_done_once_and_a_failing_one_is_told() -> None:
+    done = list(TWO.run(tasks.fail_at_three, range(6), stop=never))
     assert sorted(one.step for one in done) == list(range(6))
     assert {one.step: one.result for one in done} == {0: 0, 1: 1, 2: 2, 3: None, 4: 4, 5: 5}
     assert {one.step: one.error for one in done if one.error} == {3: "KeyError: 'three'"}
 
 
-@pytest.mark.parametrize("executor", [Serial(), TWO], ids=["serial", "processes"])
-def test_a_step_that_fails_once_is_tried_again(executor: Executor, tmp_path: Path) -> None:
-    done = executor.run(partial(tasks.fail_once, tmp_path), range(4), stop=never)
+def test_a_step_that_fails_once_is_tried_again(tmp_path: Path) -> None:
+    done = TWO.run(partial(tasks.fail_once, tmp_path), range(4), stop=never)
     assert sorted((one.result, one.error) for one in done) == [(n, None) for n in range(4)]
 
 
-@pytest.mark.parametrize("executor", [Serial(), TWO], ids=["serial", "processes"])
-def test_an_error_every_step_would_meet_is_raised_at_once_with_its_hint(executor: Executor) -> None:
+def test_an_error_every_step_would_meet_is_raised_at_once_with_its_hint() -> None:
     with pytest.raises(ResourceError, match="no GPU 7") as error:
-        list(executor.run(tasks.need_a_gpu, range(1000), stop=never))
+        list(TWO.run(tasks.need_a_gpu, range(1000), stop=never))
     assert error.value.hint == "--device cpu"
 
 
-@pytest.mark.parametrize("executor", [Serial(), TWO], ids=["serial", "processes"])
-def test_asked_to_stop_it_gives_what_is_in_hand_and_begins_nothing_new(
-    executor: Executor, tmp_path: Path
-) -> None:
+def test_asked_to_stop_it_gives_what_is_in_hand_and_begins_nothing_new(tmp_path: Path) -> None:
     given: list[Done[int]] = []
-    for done in executor.run(partial(tasks.count, tmp_path), range(1000), stop=lambda: len(given) >= 2):
+    for done in TWO.run(partial(tasks.count, tmp_path), range(1000), stop=lambda: len(given) >= 2):
         given.append(done)
     begun = len(list(tmp_path.iterdir()))
     assert len(given) == begun <= 5

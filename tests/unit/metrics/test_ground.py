@@ -10,7 +10,7 @@ from rasterio.features import geometry_mask
 from shapely.geometry import Point, box
 
 from buildmap.errors import InputError
-from buildmap.metrics.ground import Ground, grid_over_layers, ground_on, polygons_on, utm_crs, window_over
+from buildmap.metrics.ground import Ground, grid_over_layers, ground_on, polygons_on, utm_crs
 from buildmap.raster.grid import Grid
 from buildmap.raster.windows import Window
 from tests.scenes import ORIGIN, UTM, write_layer
@@ -91,7 +91,7 @@ def test_the_window_over_a_box_is_the_smallest_that_holds_it(transform: Affine) 
     inside = Window(col_off=10, row_off=20, width=31, height=42)
     corners = [transform @ corner for corner in [(10.2, 20.2), (40.9, 61.9)]]
     box_of = (*np.min(corners, axis=0).tolist(), *np.max(corners, axis=0).tolist())
-    found = window_over(grid, box_of)
+    found = grid.window_over(box_of)
     assert found is not None
     if transform == ORIGIN:
         assert found == inside
@@ -102,8 +102,8 @@ def test_the_window_over_a_box_is_the_smallest_that_holds_it(transform: Affine) 
 
 
 def test_there_is_no_window_over_a_box_beside_the_grid_or_over_nothing() -> None:
-    assert window_over(GRID, (X - 10, Y - 10, X, Y)) is None
-    assert window_over(GRID, (np.nan,) * 4) is None
+    assert GRID.window_over((X - 10, Y - 10, X, Y)) is None
+    assert GRID.window_over((np.nan,) * 4) is None
 
 
 @pytest.mark.parametrize(

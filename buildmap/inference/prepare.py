@@ -97,7 +97,9 @@ def _source(names: tuple[str, ...], card: ModelCard, prediction: Prediction) -> 
     if len(bands) != len(card.data.bands):
         raise InputError(f"{len(bands)} bands chosen, the model expects {len(card.data.bands)}")
     gsd_range_m = (card.data.gsd_min_m, card.data.gsd_max_m) if prediction.resample else None
-    source = Source(rasters=names, bands=bands, gsd_range_m=gsd_range_m, bbox=prediction.bbox)
+    source = Source(
+        rasters=names, bands=bands, gsd_range_m=gsd_range_m, bbox=prediction.bbox, align_px=card.stride
+    )
     if prediction.aoi is None:
         return source, None
     from buildmap.vector.reader import read_footprints

@@ -17,6 +17,8 @@ Bounds = tuple[float, float, float, float]
 _WGS84 = Geod(ellps="WGS84")
 _LARGEST_ZOOM = 100.0
 """How many times finer or coarser a raster may be made."""
+_CLOSE = 0.01
+"""Share by which a GSD may be off: resampling would blur more than it would mend."""
 _SNAP_PX = 1e-6
 """A box that ends this close to a pixel's edge ends on it."""
 _HINT = "the CRS or the transform is wrong: rio edit-info --crs EPSG:CODE RASTER"
@@ -90,8 +92,8 @@ class Grid:
     def at_gsd(self, gsd_min_m: float, gsd_max_m: float) -> "Grid":
         """Give the grid of the same ground whose square pixels lie in a range of GSD.
 
-        A grid already in the range, and square within 1 %, comes back as it is; one without a known
-        GSD too.
+        A grid already in the range, or beside it by less than 1 %, and square within 1 %, comes back as
+        it is; one without a known GSD too.
 
         Raises:
             InputError: If the range is so far away that nothing of the raster would be left, or the centre
@@ -102,7 +104,7 @@ class Grid:
             return self
         gsd_m = (size[0] * size[1]) ** 0.5
         wanted_m = min(max(gsd_m, gsd_min_m), gsd_max_m)
-        if wanted_m == gsd_m and abs(size[0] / size[1] - 1) <= 0.01:
+        if abs(wanted_m / gsd_m - 1) <= _CLOSE and abs(size[0] / size[1] - 1) <= _CLOSE:
             return self
         if not 1 / _LARGEST_ZOOM <= wanted_m / gsd_m <= _LARGEST_ZOOM:
             raise InputError(

@@ -65,7 +65,12 @@ class Placement:
 
 
 def place(
-    native: Grid, *, gsd_range_m: tuple[float, float] | None, bbox: Bounds | None, name: str
+    native: Grid,
+    *,
+    gsd_range_m: tuple[float, float] | None,
+    bbox: Bounds | None,
+    name: str,
+    align_px: int = 1,
 ) -> Placement:
     """Choose the working grid of a raster.
 
@@ -74,6 +79,7 @@ def place(
         gsd_range_m: Finest and coarsest GSD in metres; None keeps the raster's.
         bbox: What to keep of it, in its CRS; all when None.
         name: What to call the raster in messages.
+        align_px: What is kept begins at a multiple of so many pixels of the whole working grid.
 
     Raises:
         InputError: If the GSD is out of reach, pixels have no area, or the box does not touch the raster.
@@ -82,7 +88,7 @@ def place(
         raise InputError(f"{name} has pixels without area: {tuple(native.transform)[:6]}")
     try:
         whole = native if gsd_range_m is None else native.at_gsd(*gsd_range_m)
-        part = whole.window if bbox is None else whole.window_of(bbox)
+        part = whole.window if bbox is None else whole.window_of(bbox).begin_at_multiple(align_px)
         grid = whole.part(part)
         under = native.window if bbox is None else native.window_of(grid.bounds)
     except InputError as error:

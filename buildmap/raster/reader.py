@@ -79,6 +79,7 @@ class RasterReader:
         bands: tuple[int, ...] | None = None,
         gsd_range_m: tuple[float, float] | None = None,
         bbox: Bounds | None = None,
+        align_px: int = 1,
         title: str | None = None,
     ) -> None:
         """Open and check a raster, before any work is done on it.
@@ -88,6 +89,7 @@ class RasterReader:
             bands: 1-based bands to read, in this order; all but alpha when None.
             gsd_range_m: Finest and coarsest GSD in metres that `grid` may have; None keeps the raster's.
             bbox: Left, bottom, right, top in the raster's CRS: `grid` is cut to the pixels that touch it.
+            align_px: With `bbox`, `grid` begins at a multiple of so many pixels, a little before the box.
             title: What to call it in messages; its name when None.
 
         Raises:
@@ -104,7 +106,7 @@ class RasterReader:
         native = Grid(
             width=dataset.width, height=dataset.height, transform=dataset.transform, crs=dataset.crs
         )
-        self._placement = place(native, gsd_range_m=gsd_range_m, bbox=bbox, name=self.name)
+        self._placement = place(native, gsd_range_m=gsd_range_m, bbox=bbox, name=self.name, align_px=align_px)
         self.grid, self.native_grid = self._placement.grid, self._placement.native_grid
         self._overviews = Overviews(self._handles)
         self._choose_bands(dataset, bands)

@@ -31,6 +31,8 @@ class Source:
     """Finest and coarsest working GSD in metres; None keeps the rasters'."""
     bbox: Bounds | None = None
     """Left, bottom, right, top in the CRS of the (first) raster; all of it when None."""
+    align_px: int = 1
+    """The box is taken from a multiple of so many working pixels on: the network's stride."""
 
     def __post_init__(self) -> None:
         if not self.rasters:
@@ -53,6 +55,7 @@ class Source:
             bands=self.bands,
             gsd_range_m=self.gsd_range_m,
             bbox=self.bbox,
+            align_px=self.align_px,
             title=self.title,
         )
 
@@ -70,7 +73,7 @@ class Source:
                 digest.update(fingerprint_file(file).encode())
             if not files:
                 digest.update(f"{gdal} {_header(gdal)}".encode())
-        digest.update(f"{self.bands} {self.gsd_range_m} {self.bbox}".encode())
+        digest.update(f"{self.bands} {self.gsd_range_m} {self.bbox} {self.align_px}".encode())
         return digest.hexdigest()[:16]
 
 

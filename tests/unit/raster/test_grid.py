@@ -42,9 +42,15 @@ def test_no_georeference_has_no_size_and_stays_as_it_is(transform: Affine, crs: 
     assert here.at_gsd(0.1, 0.2) is here
 
 
-def test_a_grid_in_the_range_stays_as_it_is() -> None:
+@pytest.mark.parametrize("range_m", [(0.3, 0.6), (0.503, 0.6), (0.3, 0.497)])
+def test_a_grid_in_the_range_or_just_beside_it_stays_as_it_is(range_m: tuple[float, float]) -> None:
     here = grid(Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), "EPSG:32633")
-    assert here.at_gsd(0.3, 0.6) is here
+    assert here.at_gsd(*range_m) is here
+
+
+def test_a_grid_off_the_range_by_more_than_a_hundredth_is_moved() -> None:
+    here = grid(Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), "EPSG:32633")
+    assert here.at_gsd(0.507, 0.6).width < here.width
 
 
 @pytest.mark.parametrize(("low", "high", "wanted"), [(1.0, 2.0, 1.0), (0.1, 0.25, 0.25)])

@@ -47,3 +47,17 @@ def test_what_is_out_of_reach_is_told_with_the_name() -> None:
         place(NATIVE, gsd_range_m=(999, 1000), bbox=None, name="a.tif")
     with pytest.raises(InputError, match=r"a\.tif: the box \(5, 5, 5, 9\) is empty"):
         place(NATIVE, gsd_range_m=None, bbox=(5, 5, 5, 9), name="a.tif")
+
+
+@pytest.mark.parametrize("align_px", [1, 8, 32])
+def test_what_is_kept_begins_at_a_multiple_of_the_whole_working_grid_and_ends_as_asked(align_px: int) -> None:
+    bbox = (400_020.3, 4_999_900, 400_101, 4_999_987)
+    whole = place(NATIVE, gsd_range_m=(0.7, 0.7), bbox=None, name="a").grid
+    asked = whole.window_of(bbox)
+    placement = place(NATIVE, gsd_range_m=(0.7, 0.7), bbox=bbox, name="a", align_px=align_px)
+    assert (placement.col_off % align_px, placement.row_off % align_px) == (0, 0)
+    assert 0 <= asked.col_off - placement.col_off < align_px
+    assert 0 <= asked.row_off - placement.row_off < align_px
+    assert placement.col_off + placement.grid.width == asked.col_off + asked.width
+    assert placement.row_off + placement.grid.height == asked.row_off + asked.height
+    assert placement.grid == whole.part(asked.begin_at_multiple(align_px))

@@ -1,5 +1,6 @@
 """The story of `buildmap demo`: a small real scene, mapped and scored on your machine."""
 
+import math
 import shlex
 import shutil
 import time
@@ -7,10 +8,12 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from buildmap.data.comparisons import find_comparisons
 from buildmap.errors import OutputError
 from buildmap.evaluate import evaluate
 from buildmap.execution.progress import Progress, Silent
 from buildmap.inference.options import Running
+from buildmap.metrics.evaluation import Evaluation
 from buildmap.predict import predict
 from buildmap.publish import check_output, staged
 from buildmap.raster.picture import draw_outlines
@@ -64,15 +67,18 @@ def demo(folder: Path, *, overwrite: bool = False, progress: Progress | None = N
         _copy(name, folder / name)
     predict(scene, probability, running=Running(overwrite=overwrite), progress=progress)
     outlined = vectorize(probability, found, overwrite=overwrite, progress=progress)
-    pixels = evaluate(probability, truth)
-    objects = evaluate(found, truth)
+    pixels, objects = (
+        evaluate(find_comparisons(made, truth), Evaluation(measures=frozenset({"objects"})))
+        for made in (probability, found)
+    )
     _draw(scene, truth, found, overlay)
+    scored = objects.total.objects
     return DemoSummary(
         folder=str(folder),
         footprints=outlined.footprints,
         buildings=objects.buildings,
-        iou=pixels.micro.iou,
-        object_f1=objects.objects.f1,
+        iou=pixels.total.pixels.iou,
+        object_f1=math.nan if scored is None else scored.at_50.f1,
         overlay=str(overlay),
         seconds=round(time.monotonic() - started, 1),
     )

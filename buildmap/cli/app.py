@@ -31,7 +31,6 @@ from buildmap.errors import BuildmapError, InputError, ResourceError, StorageErr
 _TORCH_EXTRA = {
     "lightning",
     "lightning_fabric",
-    "matplotlib",
     "onnxscript",
     "safetensors",
     "segmentation_models_pytorch",

@@ -1,6 +1,7 @@
 """Which ground counts: the pixels of one grid, or those inside an area of interest and a box."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from buildmap.errors import InputError
 from buildmap.raster.burn import FootprintIndex
 from buildmap.raster.grid import Grid, show_bounds
 from buildmap.raster.windows import Window
-from buildmap.vector.reader import read_footprints
+from buildmap.vector.reader import FootprintRows, read_footprints, read_in_batches
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top in CRS units."""
@@ -82,24 +83,27 @@ def ground_on(grid: Grid, *, within: Window, aoi: Path | None, bbox: Box | None)
     return Ground(grid=grid, window=window, regions=FootprintIndex(regions))
 
 
-def polygons_on(grid: Grid, layer: Path, *, bounds: Box | None = None) -> NDArray[np.object_]:
-    """Read the polygons of a layer in the CRS of a grid.
+def layer_on(
+    grid: Grid, layer: Path, *, bounds: Box | None = None, columns: Sequence[str] = ()
+) -> Iterator[FootprintRows]:
+    """Read the polygons of a layer in the CRS of a grid, batch by batch.
 
     Args:
         grid: What the layer is compared with.
         layer: Vector file.
         bounds: Only polygons whose boxes touch this one.
+        columns: Attributes to read as well.
 
     Raises:
         InputError: If only one of the two has a CRS, or the layer cannot be read.
     """
-    footprints = read_footprints(layer, crs=grid.crs, bbox=bounds)
-    if grid.crs is None and footprints.crs is not None:
-        raise InputError(
-            f"{layer} is in {footprints.crs.name}, what it is compared with has no CRS",
-            hint="rio edit-info --crs EPSG:CODE RASTER",
-        )
-    return footprints.polygons
+    for batch in read_in_batches(layer, crs=grid.crs, bbox=bounds, columns=columns):
+        if grid.crs is None and batch.crs is not None:
+            raise InputError(
+                f"{layer} is in {batch.crs.name}, what it is compared with has no CRS",
+                hint="rio edit-info --crs EPSG:CODE RASTER",
+            )
+        yield batch
 
 
 def grid_over_layers(layers: list[Path], *, gsd_m: float) -> Grid:
@@ -140,7 +144,7 @@ def _regions(grid: Grid, aoi: Path | None, bbox: Box | None) -> NDArray[np.objec
     box = None if bbox is None else shapely.box(*bbox)
     if aoi is None:
         return np.array([box], dtype=object)
-    polygons = polygons_on(grid, aoi)
+    polygons = np.concatenate([batch.polygons for batch in layer_on(grid, aoi)])
     if len(polygons) == 0:
         raise InputError(f"{aoi} holds no polygons, so no ground would count")
     parts = polygons if box is None else shapely.get_parts(shapely.intersection(polygons, box))

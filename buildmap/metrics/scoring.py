@@ -1,12 +1,13 @@
-"""Scoring one prediction against its truth, strip by strip."""
+"""Comparing one prediction with its truth, strip by strip, whatever form either comes in."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
@@ -14,77 +15,99 @@ from buildmap.errors import InputError
 from buildmap.execution.memory import bound_block_cache
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
-from buildmap.metrics.confusion import Confusion, count
-from buildmap.metrics.ground import Box, Ground, grid_over_layers, ground_on
-from buildmap.metrics.instances import Instances, count_instances
+from buildmap.metrics.alignment import align
+from buildmap.metrics.boundary import BoundaryCounts, boundary_counts, halo_rows
+from buildmap.metrics.cells import Cells, cell_size_px
+from buildmap.metrics.counts import PairCounts, PartCounts
+from buildmap.metrics.evaluation import Evaluation
+from buildmap.metrics.ground import Ground, grid_over_layers, ground_on
+from buildmap.metrics.histogram import Histogram, count_by_cell, count_by_region, count_values
+from buildmap.metrics.objects import Comparison, Objects, compare, count_objects, count_regions, place
+from buildmap.metrics.regions import Regions, read_regions
 from buildmap.metrics.sides import LayerSide, RasterSide, Rows, Side, open_raster, overlap
+from buildmap.metrics.similarity import HALO_ROWS, SimilaritySum, similarity_sum
+from buildmap.metrics.strips import Strip, Surrounded, surround
+from buildmap.metrics.summary import Alignment
+from buildmap.metrics.topology import Topology, layer_topology
+from buildmap.metrics.worst import WorstPlaces
+from buildmap.raster.grid import Grid
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.windows import Window
 from buildmap.vector.footprint import lowest_value
-from buildmap.vector.matching import match
-from buildmap.vector.measures import area_and_perimeter
 
-IOU_MIN = 0.5
-"""Two footprints are the same building from this intersection over union on."""
-_STRIP_PX = 2**23
+_STRIP_PX = 2**22
 _STRIP_ROWS = 512
+_WORKERS = 2
+_MOST_CELLS = 2**22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """What is compared, and how."""
+class PairFindings:
+    """What a comparison of one prediction with its truth found."""
 
-    threshold: float = 0.5
-    """Probability from which a pixel is a building, 0..1."""
-    aoi: Path | None = None
-    """Layer of polygons: only ground inside them counts."""
-    bbox: Box | None = None
-    """Left, bottom, right, top in the CRS of the compared grid: only ground inside counts."""
-    gsd_m: float = 0.3
-    """Side of a pixel in metres where both sides are layers."""
-    min_area_m2: float = 0.0
-    """Smaller buildings are no objects, on either side; their pixels count."""
-    strip_rows: int | None = None
-    """Rows read at a time; None chooses by the width. The scores do not depend on it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairCounts:
-    """What one prediction got right and wrong."""
-
-    confusion: Confusion
-    """Pixels."""
-    instances: Instances
-    """Buildings."""
+    counts: PairCounts
+    """Everything that adds up."""
+    cells: Cells
+    """Counts per cell of ground."""
+    grid: Grid
+    """Pixels on which both sides were seen."""
+    gsd_m: float | None
+    """Metres per pixel; None without a CRS."""
+    alignment: Alignment | None
+    """How the prediction lies on the grid; None for a layer."""
+    comparison: Comparison | None
+    """The buildings of both sides; None where they were not matched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Objects:
-    """The buildings of one side, and which of them lie on the ground that counts."""
+class _Pair:
+    """Both sides on one grid."""
 
-    polygons: NDArray[np.object_]
-    """(n,) in the CRS of the grid."""
-    cols: NDArray[np.int64]
-    """(n,) pixel column of a point inside each."""
-    rows: NDArray[np.int64]
-    """(n,) pixel row of the same point, ascending."""
-    counted: NDArray[np.bool_]
-    """(n,) filled in while the ground streams by."""
+    ground: Ground
+    prediction: Side
+    truth: Side
+    alignment: Alignment | None
+    gsd_m: float | None
+    regions: Regions | None
 
-    def count_on(self, counted: NDArray[np.bool_], window: Window) -> None:
-        """Note the buildings whose points lie on counted pixels of a window."""
-        first, last = np.searchsorted(self.rows, [window.row_off, window.row_off + window.height])
-        cols, rows = self.cols[first:last] - window.col_off, self.rows[first:last] - window.row_off
-        inside = (cols >= 0) & (cols < window.width)
-        self.counted[first:last][inside] = counted[rows[inside], cols[inside]]
+    @property
+    def unit_m(self) -> float:
+        """Side of a pixel in metres; without a CRS, in its units."""
+        return self.gsd_m or sqrt(abs(self.ground.grid.transform.determinant))
 
 
-def score_pair(prediction: Path, truth: Path, evaluation: Evaluation, *, progress: Progress) -> PairCounts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """What one strip adds to the counts."""
+
+    strip: Strip
+    histogram: Histogram
+    cells: tuple[NDArray[np.int64], tuple[int, int]]
+    regions: NDArray[np.int64] | None
+    boundary: BoundaryCounts | None
+    similarity: SimilaritySum | None
+
+
+def score_pair(
+    prediction: Path,
+    truth: Path,
+    evaluation: Evaluation,
+    *,
+    progress: Progress,
+    worst: WorstPlaces | None = None,
+) -> PairFindings:
     """Compare a prediction with its truth, each a raster or a layer.
 
     The grid is the truth's, if that is a raster, or else the prediction's, or else one in UTM over the
     area of interest or the truth. A pixel counts where both sides are valid and it lies on the ground
     asked for; a building, where a point inside it does.
+
+    Args:
+        prediction: Raster or layer.
+        truth: Raster or layer.
+        evaluation: What to compare, and how.
+        progress: Hears of every strip.
+        worst: Draws the ground where the prediction is worst.
 
     Raises:
         MissingInput: If a file is not there.
@@ -92,27 +115,101 @@ def score_pair(prediction: Path, truth: Path, evaluation: Evaluation, *, progres
         StorageError: If reading fails.
     """
     with ExitStack() as opened:
-        ground, sides = _open(prediction, truth, evaluation, opened)
-        strips = _cut(ground.window, evaluation.strip_rows)
-        predicted, true = (_objects(side.polygons(strips, progress), ground, evaluation) for side in sides)
+        pair = _open(prediction, truth, evaluation, opened)
+        ground, window = pair.ground, pair.ground.window
+        strips = _cut(window, evaluation.strip_rows)
+        cells = _lay_cells(window, pair.unit_m, evaluation)
+        sides: list[Objects] = []
+        topology: Topology | None = None
+        if evaluation.takes_objects:
+            for side in (pair.prediction, pair.truth):
+                buildings = side.buildings(strips, progress)
+                sides.append(place(buildings, ground, min_area_m2=evaluation.min_area_m2))
+        if "topology" in evaluation.measures and isinstance(pair.prediction, LayerSide):
+            crs = None if ground.grid.crs is None else CRS(ground.grid.crs)
+            topology = layer_topology(prediction, pair.prediction.buildings(strips, progress).store, crs)
         progress.start(f"compare {prediction.name}", len(strips))
-        confusion = Confusion()
-        for window, rows in zip(strips, _compared(sides, strips), strict=True):
-            counted = ground.counts(window) & rows[0].valid & rows[1].valid
-            confusion += count(rows[0].mask, rows[1].mask, counted)
-            predicted.count_on(counted, window)
-            true.count_on(counted, window)
+        sums = _Sums(pair, evaluation)
+        for measured in _measure_all(pair, strips, evaluation):
+            sums.add(measured)
+            cells.add_pixels(measured.cells[0], *measured.cells[1])
+            for objects in sides:
+                objects.count_on(measured.strip.counted, measured.strip.window)
             progress.advance()
-    if confusion == Confusion():
-        raise InputError(f"{prediction} and {truth} have no valid pixel in common on the ground asked for")
-    matches = match(predicted.polygons, true.polygons, iou_min=IOU_MIN)
-    instances = count_instances(matches, prediction_counted=predicted.counted, truth_counted=true.counted)
-    return PairCounts(confusion=confusion, instances=instances)
+        if not sums.histogram.pixels:
+            raise InputError(
+                f"{prediction} and {truth} have no valid pixel in common on the ground asked for"
+            )
+        comparison = compare(*sides) if sides else None
+        if comparison is not None:
+            cells.add_buildings(comparison.predicted.placed, comparison.true.placed, comparison.matches)
+        if worst is not None:
+            worst.draw(prediction, cells, ground, (pair.prediction, pair.truth), evaluation.threshold)
+        return PairFindings(
+            counts=sums.counts(comparison, cells, topology),
+            cells=cells,
+            grid=ground.grid,
+            gsd_m=pair.gsd_m,
+            alignment=pair.alignment,
+            comparison=comparison,
+        )
 
 
-def _open(
-    prediction: Path, truth: Path, evaluation: Evaluation, opened: ExitStack
-) -> tuple[Ground, tuple[Side, Side]]:
+class _Sums:
+    """The sums over the strips of one pair."""
+
+    def __init__(self, pair: _Pair, evaluation: Evaluation) -> None:
+        self._pair, self._evaluation = pair, evaluation
+        self.histogram = Histogram.empty()
+        self._boundary = BoundaryCounts() if "boundary" in evaluation.measures else None
+        self._similarity = SimilaritySum() if "ssim" in evaluation.measures else None
+        names = pair.regions.names if pair.regions is not None else ()
+        self._regions = np.zeros((len(names), *self.histogram.counts.shape), np.int64)
+
+    def add(self, measured: _Measured) -> None:
+        """Add a strip."""
+        self.histogram += measured.histogram
+        if measured.boundary is not None and self._boundary is not None:
+            self._boundary += measured.boundary
+        if measured.similarity is not None and self._similarity is not None:
+            self._similarity += measured.similarity
+        if measured.regions is not None:
+            self._regions += measured.regions
+
+    def counts(self, comparison: Comparison | None, cells: Cells, topology: Topology | None) -> PairCounts:
+        """Put the sums and the buildings together."""
+        pair, evaluation = self._pair, self._evaluation
+        objects = None
+        if comparison is not None:
+            objects = count_objects(comparison, pair.ground, evaluation, cells.differences())
+        return PairCounts(
+            histogram=self.histogram,
+            boundary=self._boundary,
+            boundary_px=boundary_width_px(evaluation.boundary_m, pair.unit_m),
+            similarity=self._similarity,
+            objects=objects,
+            topology=topology,
+            regions=self._region_counts(comparison),
+        )
+
+    def _region_counts(self, comparison: Comparison | None) -> dict[str, PartCounts]:
+        regions = self._pair.regions
+        if regions is None:
+            return {}
+        buildings = [None] * len(regions.names) if comparison is None else count_regions(comparison, regions)
+        return {
+            name: PartCounts(histogram=Histogram(counts=counts), over_iou=over_iou)
+            for name, counts, over_iou in zip(regions.names, self._regions, buildings, strict=True)
+            if counts.any()
+        }
+
+
+def boundary_width_px(width_m: float, gsd_m: float) -> int:
+    """Turn the width of rims into whole pixels, at least one."""
+    return max(round(width_m / gsd_m), 1)
+
+
+def _open(prediction: Path, truth: Path, evaluation: Evaluation, opened: ExitStack) -> _Pair:
     """Choose the grid, and bring both sides to it."""
     readers = [open_raster(path) for path in (prediction, truth)]
     for reader in readers:
@@ -128,11 +225,20 @@ def _open(
     within = grid.window if readers[0] is None else overlap(readers[0], grid)
     ground = ground_on(grid, within=within, aoi=evaluation.aoi, bbox=evaluation.bbox)
     lowest = lowest_value(evaluation.threshold)
-    predicted, true = (
-        _side(path, reader, ground, lowest, opened)
-        for path, reader in zip((prediction, truth), readers, strict=True)
+    predicted = _side(prediction, readers[0], ground, lowest, opened)
+    true = _side(truth, readers[1], ground, _lowest_true(lowest), opened)
+    size = grid.pixel_size_m()
+    regions = evaluation.regions and read_regions(
+        evaluation.regions[0], column=evaluation.regions[1], grid=grid
     )
-    return ground, (predicted, true)
+    return _Pair(
+        ground=ground,
+        prediction=predicted,
+        truth=true,
+        alignment=None if readers[0] is None else align(readers[0].grid, grid),
+        gsd_m=None if size is None else sqrt(size[0] * size[1]),
+        regions=regions,
+    )
 
 
 def _side(path: Path, reader: RasterReader | None, ground: Ground, lowest: int, opened: ExitStack) -> Side:
@@ -141,6 +247,11 @@ def _side(path: Path, reader: RasterReader | None, ground: Ground, lowest: int, 
     side = RasterSide(reader, ground, lowest=lowest)
     opened.callback(side.close)
     return side
+
+
+def _lowest_true(lowest: int) -> int:
+    """Give the lowest value of a true building: at a threshold of 0 too, background is none."""
+    return max(lowest, 1)
 
 
 def _cut(window: Window, strip_rows: int | None) -> list[Window]:
@@ -152,24 +263,75 @@ def _cut(window: Window, strip_rows: int | None) -> list[Window]:
     ]
 
 
-def _compared(sides: tuple[Side, Side], strips: list[Window]) -> Iterator[tuple[Rows, Rows]]:
-    """Read both sides, one strip ahead in a thread."""
-    return prefetch(lambda window: (sides[0].read(window), sides[1].read(window)), strips, workers=1, ahead=2)
+def _lay_cells(window: Window, gsd_m: float, evaluation: Evaluation) -> Cells:
+    """Lay cells over the ground.
+
+    Raises:
+        InputError: If they are too many to be kept.
+    """
+
+    def number(cell_m: float) -> int:
+        cell_px = cell_size_px(gsd_m, cell_m)
+        return -(-window.width // cell_px) * -(-window.height // cell_px)
+
+    found = number(evaluation.cell_m)
+    if found > _MOST_CELLS:
+        enough_m = next(10**power for power in count() if number(10**power) <= _MOST_CELLS)
+        raise InputError(
+            f"the ground has {found:,} cells of {evaluation.cell_m:g} m, {_MOST_CELLS:,} at most are kept",
+            hint=f"pass --cell-m {enough_m}",
+        )
+    return Cells.empty(window, cell_size_px(gsd_m, evaluation.cell_m))
 
 
-def _objects(polygons: NDArray[np.object_], ground: Ground, evaluation: Evaluation) -> _Objects:
-    """Place buildings on the grid, each by a point inside it; leave out what is too small."""
-    grid = ground.grid
-    if evaluation.min_area_m2 > 0:
-        if grid.crs is None:
-            raise InputError("there is no CRS, so areas are unknown", hint="leave out --min-area-m2")
-        polygons = polygons[area_and_perimeter(polygons, CRS(grid.crs))[0] >= evaluation.min_area_m2]
-    points = shapely.get_coordinates(shapely.point_on_surface(polygons))
-    cols, rows = (np.floor(axis).astype(np.int64) for axis in ~grid.transform @ (points[:, 0], points[:, 1]))
-    order = np.argsort(rows, kind="stable")
-    return _Objects(
-        polygons=polygons[order],
-        cols=cols[order],
-        rows=rows[order],
-        counted=np.zeros(len(polygons), np.bool_),
-    )
+def _measure_all(pair: _Pair, strips: list[Window], evaluation: Evaluation) -> Iterator[_Measured]:
+    """Measure all strips, in order: a thread reads each side ahead, others count."""
+    lowest = lowest_value(evaluation.threshold)
+    width_px = boundary_width_px(evaluation.boundary_m, pair.unit_m)
+    takes_boundary, takes_ssim = (name in evaluation.measures for name in ("boundary", "ssim"))
+    halo = max(halo_rows(width_px) if takes_boundary else 0, HALO_ROWS if takes_ssim else 0)
+
+    def lay(window: Window, predicted: Rows, true: Rows) -> Strip:
+        counted = predicted.valid & true.valid
+        if pair.ground.regions is not None:
+            counted &= pair.ground.counts(window)
+        truth = true.values >= _lowest_true(lowest)
+        return Strip(window=window, values=predicted.values, truth=truth, counted=counted)
+
+    def measure(around: Surrounded) -> _Measured:
+        strip, window = around.own, around.window
+        layers = strip.values, strip.truth, strip.counted
+        masks = around.values >= lowest, around.truth, around.counted
+        return _Measured(
+            strip=strip,
+            histogram=count_values(*layers),
+            cells=count_by_cell(
+                *layers,
+                lowest=lowest,
+                row_off=window.row_off,
+                col_off=window.col_off,
+                cell_px=cell_size_px(pair.unit_m, evaluation.cell_m),
+            ),
+            regions=_count_regions(pair.regions, strip),
+            boundary=boundary_counts(
+                *masks,
+                rows=around.rows,
+                width_px=width_px,
+                at_top=around.at_top,
+                at_bottom=around.at_bottom,
+            )
+            if takes_boundary
+            else None,
+            similarity=similarity_sum(*masks, rows=around.rows) if takes_ssim else None,
+        )
+
+    reads = [prefetch(side.read, strips, workers=1, ahead=2) for side in (pair.prediction, pair.truth)]
+    reading = (lay(window, *rows) for window, *rows in zip(strips, *reads, strict=True))
+    return prefetch(measure, surround(reading, halo), workers=_WORKERS, ahead=_WORKERS + 1)
+
+
+def _count_regions(regions: Regions | None, strip: Strip) -> NDArray[np.int64] | None:
+    if regions is None:
+        return None
+    labels = regions.label(strip.window)
+    return count_by_region(strip.values, strip.truth, strip.counted, labels, regions_count=len(regions.names))

@@ -1,5 +1,6 @@
-"""One side of a comparison, raster or layer, seen as building pixels and as building polygons."""
+"""One side of a comparison, raster or layer, seen as pixels of probability and as building polygons."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,29 +13,45 @@ from rasterio.errors import RasterioIOError
 from buildmap.errors import InputError, MissingInput
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
-from buildmap.metrics.ground import Ground, meets, polygons_on
-from buildmap.raster.burn import FootprintIndex
+from buildmap.metrics.ground import Ground, layer_on, meets
+from buildmap.metrics.histogram import STEPS
+from buildmap.raster.burn import burn
 from buildmap.raster.grid import Grid, show_bounds
 from buildmap.raster.probability import to_probability
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.warp import WarpedReader, bounds_on, is_same_grid
 from buildmap.raster.windows import Window
-from buildmap.vector.outlines import OutlineTracer
+from buildmap.vector.outlines import Outlines, OutlineTracer
 from buildmap.vector.polygons import to_map
-from buildmap.vector.reader import read_footprints
+from buildmap.vector.reader import column_names, read_footprints
+from buildmap.vector.store import PolygonStore
 
 MASK_BAND = 1
 """The band of a raster that is compared."""
+_INVALID = np.uint8(255)
+
+CONFIDENCE = ("confidence", "score")
+"""Columns of a layer that may say how sure it is of each building; the first that is there is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """Some rows of the compared window."""
 
-    mask: NDArray[np.bool_]
-    """(rows, cols), True = building; False where not valid."""
+    values: NDArray[np.uint8]
+    """(rows, cols) probability as 0..254; anything where not valid."""
     valid: NDArray[np.bool_]
     """(rows, cols), True = has data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buildings:
+    """The buildings of one side."""
+
+    store: PolygonStore
+    """n polygons in the CRS of the grid."""
+    confidence: NDArray[np.float64] | None
+    """(n,) how sure the prediction is of each, the higher the surer; None where nothing says."""
 
 
 class Side(Protocol):
@@ -43,8 +60,8 @@ class Side(Protocol):
     def read(self, window: Window) -> Rows:
         """Give a window of the grid."""
 
-    def polygons(self, strips: list[Window], progress: Progress) -> NDArray[np.object_]:
-        """Give the buildings as (n,) polygons in the CRS of the grid.
+    def buildings(self, strips: list[Window], progress: Progress) -> Buildings:
+        """Give the buildings.
 
         Args:
             strips: Cut the compared window, from top to bottom.
@@ -79,22 +96,28 @@ class LayerSide:
             InputError: If the layer cannot be read, or lies elsewhere altogether.
         """
         self._ground = ground
-        self._polygons = polygons_on(ground.grid, path, bounds=ground.bounds)
-        self._index = FootprintIndex(self._polygons)
-        if len(self._polygons) == 0 and ground.regions is None:
+        columns = [name for name in CONFIDENCE if name in column_names(path)][:1]
+        confidence: list[NDArray[np.float64]] = []
+        self._store = PolygonStore.gather(_polygons(path, ground, columns, confidence))
+        self._confidence = np.concatenate(confidence) if confidence else None
+        if len(self._store) == 0 and ground.regions is None:
             _check_place(path, ground)
 
     def read(self, window: Window) -> Rows:
         """Draw the polygons; a layer is valid everywhere."""
-        mask = self._index.burn(
-            transform=self._ground.transform(window), height=window.height, width=window.width
+        part = self._ground.grid.part(window)
+        left, bottom, right, top = part.bounds
+        west, south, east, north = self._store.bounds.T
+        near = np.flatnonzero((west <= right) & (east >= left) & (south <= top) & (north >= bottom))
+        mask = burn(
+            self._store.take(near), transform=part.transform, height=window.height, width=window.width
         )
-        return Rows(mask=mask, valid=np.ones_like(mask))
+        return Rows(values=mask.view(np.uint8) * np.uint8(STEPS), valid=np.ones_like(mask))
 
-    def polygons(self, strips: list[Window], progress: Progress) -> NDArray[np.object_]:
+    def buildings(self, strips: list[Window], progress: Progress) -> Buildings:
         """Give the polygons as they are in the layer; nothing is read."""
         del strips, progress
-        return self._polygons
+        return Buildings(store=self._store, confidence=self._confidence)
 
 
 class RasterSide:
@@ -115,7 +138,7 @@ class RasterSide:
         self._reader: RasterReader | WarpedReader = reader
         self._warped: WarpedReader | None = None
         if not is_same_grid(reader.grid, ground.grid):
-            self._reader = self._warped = WarpedReader(reader.path, ground.grid, band=MASK_BAND)
+            self._reader = self._warped = WarpedReader(reader.path, ground.grid, bands=(MASK_BAND,))
 
     def close(self) -> None:
         """Close what was opened here."""
@@ -123,25 +146,53 @@ class RasterSide:
             self._warped.close()
 
     def read(self, window: Window) -> Rows:
-        """Read and threshold.
+        """Read.
 
         Raises:
             StorageError: If the file cannot be read there.
         """
         image = self._reader.read(window)
-        steps = to_probability(image.pixels[0], scale=self._scale)
-        return Rows(mask=(steps >= self._lowest) & image.valid, valid=image.valid)
+        return Rows(values=to_probability(image.pixels[0], scale=self._scale), valid=image.valid)
 
-    def polygons(self, strips: list[Window], progress: Progress) -> NDArray[np.object_]:
-        """Trace the 4-connected buildings along their pixel edges."""
-        tracer = OutlineTracer(strips[0].width, lowest=1)
+    def buildings(self, strips: list[Window], progress: Progress) -> Buildings:
+        """Trace the 4-connected buildings along pixel edges; the mean of their pixels is the confidence.
+
+        A mask says nothing: it is everywhere as sure as can be.
+        """
+        confidence: list[NDArray[np.float64]] = []
+        store = PolygonStore.gather(self._traced(strips, progress, confidence))
+        means = np.concatenate(confidence)
+        return Buildings(store=store, confidence=means if (means < 1).any() else None)
+
+    def _traced(
+        self, strips: list[Window], progress: Progress, confidence: list[NDArray[np.float64]]
+    ) -> Iterator[NDArray[np.object_]]:
+        tracer = OutlineTracer(strips[0].width, lowest=self._lowest)
+        transform = self._ground.grid.part(strips[0]).transform
         progress.start(f"trace {self._path.name}", len(strips))
-        parts = []
+
+        def place(outlines: Outlines) -> NDArray[np.object_]:
+            confidence.append(outlines.total / (STEPS * outlines.pixels))
+            return to_map(outlines.polygons, transform)
+
         for rows in prefetch(self.read, strips, workers=1, ahead=2):
-            parts.append(tracer.push(rows.mask.view(np.uint8)).polygons)
+            yield place(tracer.push(np.where(rows.valid, rows.values, _INVALID)))
             progress.advance()
-        parts.append(tracer.finish().polygons)
-        return to_map(np.concatenate(parts), self._ground.transform(strips[0]))
+        yield place(tracer.finish())
+
+
+def _polygons(
+    path: Path, ground: Ground, columns: list[str], confidence: list[NDArray[np.float64]]
+) -> Iterator[NDArray[np.object_]]:
+    """Read the polygons near the compared window in the CRS of the grid, and how sure the layer is."""
+    for batch in layer_on(ground.grid, path, bounds=ground.bounds, columns=columns):
+        has_area = shapely.area(batch.polygons) > 0  # not what is so thin that rounding leaves none
+        confidence.extend(
+            values[has_area].astype(np.float64)
+            for values in batch.columns.values()
+            if values.dtype.kind in "iuf"
+        )
+        yield batch.polygons[has_area]
 
 
 def overlap(reader: RasterReader, grid: Grid) -> Window:

@@ -37,14 +37,44 @@ class FootprintIndex:
 
     def burn(self, *, transform: Affine, height: int, width: int) -> NDArray[np.bool_]:
         """Draw into one window, as `burn` does; the cost is that of the polygons that touch it."""
-        corners = [transform @ (col, row) for col in (0, width) for row in (0, height)]
-        near = self._tree.geometries[np.sort(self._tree.query(shapely.MultiPoint(corners).envelope))]
-        shapes = _clip(_to_pixels(near, ~transform), height=height, width=width)
+        shapes, _ = self._near(transform, height=height, width=width)
         if len(shapes) == 0:
             return np.zeros((height, width), np.bool_)
         with unreferenced_is_fine():
             drawn = rasterize(shapes, out_shape=(height, width), dtype="uint8")
         return np.asarray(drawn).astype(np.bool_)
+
+    def burn_numbers(
+        self, numbers: NDArray[np.int32], *, transform: Affine, height: int, width: int
+    ) -> NDArray[np.int32]:
+        """Draw the number of each polygon into one window; where several cover a pixel, that of the last.
+
+        Args:
+            numbers: (n,) one for each polygon.
+            transform: Pixel corner (col, row) of the window to coordinates (x, y).
+            height: Rows of the window.
+            width: Columns of the window.
+
+        Returns:
+            (height, width), -1 where no polygon covers the pixel's centre.
+        """
+        shapes, owners = self._near(transform, height=height, width=width)
+        if len(shapes) == 0:
+            return np.full((height, width), -1, np.int32)
+        numbered = zip(shapes, numbers[owners].tolist(), strict=True)
+        with unreferenced_is_fine():
+            drawn = rasterize(numbered, out_shape=(height, width), fill=-1, dtype="int32")
+        return np.asarray(drawn, np.int32)
+
+    def _near(
+        self, transform: Affine, *, height: int, width: int
+    ) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+        """Give the polygons around a window in its pixels, and which ones they are, in their order."""
+        corners = [transform @ (col, row) for col in (0, width) for row in (0, height)]
+        near = np.sort(self._tree.query(shapely.MultiPoint(corners).envelope))
+        polygons = _to_pixels(self._tree.geometries[near], ~transform)
+        shapes, owners = _clip(polygons, height=height, width=width)
+        return shapes, near[owners]
 
 
 def _to_pixels(polygons: NDArray[np.object_], to_pixel: Affine) -> NDArray[np.object_]:
@@ -62,10 +92,17 @@ def _to_pixels(polygons: NDArray[np.object_], to_pixel: Affine) -> NDArray[np.ob
     return np.asarray(shapely.transform(polygons, move, interleaved=False), dtype=object)
 
 
-def _clip(polygons: NDArray[np.object_], *, height: int, width: int) -> NDArray[np.object_]:
-    """Cut long polygons to the window's surroundings: drawing takes time by vertices x rows."""
+def _clip(
+    polygons: NDArray[np.object_], *, height: int, width: int
+) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    """Cut long polygons to the window's surroundings: drawing takes time by vertices x rows.
+
+    Returns:
+        The parts that are left, and which polygon each is of.
+    """
     long = shapely.get_num_coordinates(polygons) > _MANY_VERTICES
     box = (-_MARGIN_PX, -_MARGIN_PX, width + _MARGIN_PX, height + _MARGIN_PX)
     polygons[long] = shapely.clip_by_rect(polygons[long], *box)
-    parts = shapely.get_parts(polygons)
-    return np.asarray(parts[(shapely.get_dimensions(parts) == 2) & ~shapely.is_empty(parts)])
+    parts, owners = shapely.get_parts(polygons, return_index=True)
+    drawable = (shapely.get_dimensions(parts) == 2) & ~shapely.is_empty(parts)
+    return parts[drawable], owners[drawable]

@@ -27,4 +27,4 @@ def to_probability(pixels: NDArray[np.generic], *, scale: float) -> NDArray[np.u
         return steps.astype(np.uint8)
     if pixels.dtype == np.uint8 and math.isclose(scale, 1 / PROBABILITY_STEPS, rel_tol=1e-3):
         return np.asarray(np.minimum(pixels, PROBABILITY_STEPS), np.uint8)
-    return np.where(pixels != 0, PROBABILITY_STEPS, 0).astype(np.uint8)
+    return np.asarray((pixels != 0).view(np.uint8) * np.uint8(PROBABILITY_STEPS))

@@ -170,6 +170,11 @@ class RasterReader:
         self.all_valid = self.dtype.kind != "f" and all(
             dataset.mask_flag_enums[band - 1] == [MaskFlags.all_valid] for band in self.bands
         )
+        self._says_so_itself = (
+            dataset.count == 1
+            and self.dtype.kind in "iu"
+            and dataset.mask_flag_enums[0] == [MaskFlags.nodata]
+        )
 
     def _level(self, window: Window, shape: Shape) -> Level:
         """Choose what a window is read from."""
@@ -184,6 +189,8 @@ class RasterReader:
         pixels = dataset.read(self.bands, window=source)
         if self.all_valid:
             return pixels, None
+        if self._says_so_itself:  # GDAL's mask would take another look at the file
+            return pixels, pixels[0] != self.nodata
         valid = dataset.dataset_mask(window=source) > 0
         if self.dtype.kind == "f":
             valid &= np.isfinite(pixels).all(axis=0)

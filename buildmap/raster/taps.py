@@ -1,20 +1,12 @@
 """Weighted sums of source pixels, compiled: the one loop of resampling."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-
-def _has_cache() -> bool:
-    """Tell whether compiled code has a place on disk: not when root installed it and cron has no HOME."""
-    try:
-        njit(cache=True)(_has_cache)
-    except RuntimeError:
-        return False
-    return True
+from buildmap.compiled import compiled
 
 
-@njit(cache=_has_cache(), nogil=True)
+@compiled
 def weigh(
     source: NDArray[np.float32],
     row_taps: NDArray[np.intp],

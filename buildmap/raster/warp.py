@@ -24,16 +24,16 @@ class WarpedReader:
     Read from one thread at a time; close it.
     """
 
-    def __init__(self, path: Path, grid: Grid, *, band: int) -> None:
+    def __init__(self, path: Path, grid: Grid, *, bands: tuple[int, ...]) -> None:
         """Open a raster that `RasterReader` has opened before, and so has checked.
 
         Args:
             path: The raster; it has a CRS and a transform.
             grid: With a CRS; where it reaches beyond the raster, nothing is valid.
-            band: 1-based.
+            bands: 1-based, in the order in which to read them.
         """
         self._path = path
-        self._band = band
+        self._bands = list(bands)
         self._source = rasterio.open(path)
         adds_alpha = self._source.nodata is None and ColorInterp.alpha not in self._source.colorinterp
         self._warped = WarpedVRT(
@@ -54,14 +54,14 @@ class WarpedReader:
         self._source.close()
 
     def read(self, window: Window) -> Image:
-        """Read one window of the grid, (1, rows, cols).
+        """Read one window of the grid, (bands, rows, cols).
 
         Raises:
             StorageError: If the file cannot be read there.
         """
         source = FloatWindow(window.col_off, window.row_off, window.width, window.height)
         try:
-            pixels = self._warped.read([self._band], window=source)
+            pixels = self._warped.read(self._bands, window=source)
             if self._alpha is None:
                 valid = self._warped.dataset_mask(window=source) > 0
             else:  # of which GDAL makes a mask for uint8 only
@@ -69,7 +69,7 @@ class WarpedReader:
         except RasterioIOError as error:
             raise StorageError(f"cannot read {self._path} at {window}: {error.__cause__ or error}") from error
         if pixels.dtype.kind == "f":
-            valid &= np.isfinite(pixels[0])
+            valid &= np.isfinite(pixels).all(axis=0)
         return Image(pixels=pixels, valid=valid)
 
 

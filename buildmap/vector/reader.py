@@ -3,8 +3,9 @@
 import os
 import re
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,11 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS, Transformer
 
 from buildmap.errors import InputError, MissingInput
+from buildmap.schema import did_you_mean
 from buildmap.vector.crs import as_crs
 
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
 _POLYGON = 3
 _POLYGONAL_LAYERS = re.compile("Polygon|Surface|Unknown|GeometryCollection|TIN")
 
@@ -43,6 +47,11 @@ class Repairs:
         """Rows that gave no polygon."""
         return self.null + self.empty + self.not_finite + self.not_polygonal
 
+    def __add__(self, other: "Repairs") -> "Repairs":
+        return Repairs(
+            **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprints:
@@ -56,11 +65,25 @@ class Footprints:
     """What was repaired or dropped."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FootprintRows:
+    """Valid two-dimensional polygons of some rows of a layer, and what the file says of each."""
+
+    polygons: NDArray[np.object_]
+    """(n,) shapely polygons, none empty; multipolygons are taken apart."""
+    columns: dict[str, NDArray[np.generic]]
+    """Attributes by column, (n,) each; the parts of a multipolygon have the same."""
+    crs: CRS | None
+    """Of the polygons; None where nothing says."""
+    repairs: Repairs
+    """What was repaired or dropped."""
+
+
 def read_footprints(
     path: Path,
     *,
     crs: object | None,
-    bbox: tuple[float, float, float, float] | None = None,
+    bbox: Box | None = None,
     layer: str | None = None,
 ) -> Footprints:
     """Read the polygons of a layer in a CRS of choice.
@@ -75,10 +98,50 @@ def read_footprints(
         MissingInput: If there is no such file.
         InputError: If it is no vector file, lacks the layer, or has no CRS while one was asked for.
     """
+    batches = list(read_in_batches(path, crs=crs, bbox=bbox, layer=layer))
+    return Footprints(
+        polygons=np.concatenate([batch.polygons for batch in batches]),
+        crs=batches[0].crs,
+        repairs=sum((batch.repairs for batch in batches), Repairs()),
+    )
+
+
+def read_in_batches(
+    path: Path,
+    *,
+    crs: object | None,
+    bbox: Box | None = None,
+    layer: str | None = None,
+    columns: Sequence[str] = (),
+    rows: int = 65_536,
+) -> Iterator[FootprintRows]:
+    """Read the polygons of a layer in a CRS of choice, so many rows at a time.
+
+    GDAL reads the file once, now, into plain bytes, some 140 per footprint: asking it for one part after
+    the other takes, in most formats, a new start for each part. These bytes go as the polygons come, which
+    take nine times as much.
+
+    Args:
+        path: Any vector file GDAL reads.
+        crs: What pyproj understands as a CRS, or an object with `to_wkt`; None keeps the file's.
+        bbox: Left, bottom, right, top in the CRS of choice: only polygons whose boxes touch it.
+        layer: Needed where the file has several layers with polygons.
+        columns: Attributes to read as well.
+        rows: Rows of the file in a batch.
+
+    Returns:
+        At least one batch, though it may be empty.
+
+    Raises:
+        MissingInput: If there is no such file.
+        InputError: If it is no vector file, lacks the layer or a column, or has no CRS while one was asked
+            for.
+    """
     source = _locate(path)
     name = layer if layer is not None else _only_layer(path, source)
-    try:
-        file_crs = _crs_of(source, name)
+    with _clear_errors(path, source, name):
+        known, file_crs = _described(source, name)
+        _check_columns(path, columns, known)
         target = file_crs if crs is None else as_crs(crs)
         if target is not None and file_crs is None and crs is not None:
             raise InputError(
@@ -86,27 +149,102 @@ def read_footprints(
                 hint=f"ogr2ogr -a_srs EPSG:CODE with_crs.gpkg '{path}'",
             )
         box = bbox if bbox is None or target == file_crs else _box_between(bbox, target, file_crs)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Non closed ring", RuntimeWarning)
-            wkb = pyogrio.raw.read(source, layer=name, columns=[], bbox=box)[2]
-    except DataLayerError as error:
-        names = ", ".join(_layers(path, source))
-        raise InputError(f"{path} has no layer '{name}'", hint=f"its layers: {names}") from error
-    except DataSourceError as error:
-        raise _unreadable(path, error) from error
+        meta, _, wkb, values = pyogrio.raw.read(source, layer=name, columns=list(columns), bbox=box)
+    attributes = dict(zip(meta["fields"].tolist(), values, strict=True))
+    del values
+    return _batches(wkb, attributes, between=(file_crs, target), bbox=bbox, rows=rows)
+
+
+def read_unrepaired(
+    path: Path, *, layer: str | None = None, rows: int = 65_536
+) -> Iterator[NDArray[np.object_]]:
+    """Read the geometries of a layer as they are in the file, whatever is wrong with them.
+
+    Args:
+        path: Any vector file GDAL reads.
+        layer: Needed where the file has several layers with polygons.
+        rows: Rows of the file in a batch.
+
+    Yields:
+        (n,) shapely geometries or None; rings that are not closed are closed.
+
+    Raises:
+        MissingInput: If there is no such file.
+        InputError: If it is no vector file, or lacks the layer.
+    """
+    source = _locate(path)
+    name = layer if layer is not None else _only_layer(path, source)
+    with _clear_errors(path, source, name):
+        wkb = pyogrio.raw.read(source, layer=name, columns=[])[2]
+    for start in range(0, len(wkb), rows):
+        with np.errstate(invalid="ignore"):
+            shapes = np.asarray(shapely.from_wkb(wkb[start : start + rows], on_invalid="fix"), np.object_)
+        wkb[start : start + rows] = None
+        yield shapes
+
+
+def column_names(path: Path, layer: str | None = None) -> tuple[str, ...]:
+    """Name the attributes of a layer.
+
+    Args:
+        path: Any vector file GDAL reads.
+        layer: Needed where the file has several layers with polygons.
+
+    Raises:
+        MissingInput: If there is no such file.
+        InputError: If it is no vector file, or lacks the layer.
+    """
+    source = _locate(path)
+    name = layer if layer is not None else _only_layer(path, source)
+    with _clear_errors(path, source, name):
+        return _described(source, name)[0]
+
+
+def _batches(
+    wkb: NDArray[np.object_],
+    attributes: dict[str, NDArray[np.generic]],
+    *,
+    between: tuple[CRS | None, CRS | None],
+    bbox: Box | None,
+    rows: int,
+) -> Iterator[FootprintRows]:
+    """Make polygons of the rows of a file, and let go of each row that is done."""
+    reproject = _projection(*between)
+    for start in range(0, max(len(wkb), 1), rows):
+        part = slice(start, start + rows)
+        yield _polygons_in(
+            wkb[part],
+            {name: values[part] for name, values in attributes.items()},
+            reproject=reproject,
+            bbox=bbox,
+            crs=between[1],
+        )
+        wkb[part] = None
+
+
+def _polygons_in(
+    wkb: NDArray[np.object_],
+    attributes: dict[str, NDArray[np.generic]],
+    *,
+    reproject: Callable[[NDArray[np.object_]], NDArray[np.object_]] | None,
+    bbox: Box | None,
+    crs: CRS | None,
+) -> FootprintRows:
     with np.errstate(invalid="ignore"):  # NaN coordinates are expected, and counted
         shapes = shapely.from_wkb(wkb, on_invalid="fix")
-        polygons, repairs = repair(shapes, reproject=_projection(file_crs, target))
+        polygons, row_of, repairs = repair(shapes, reproject=reproject)
     if bbox is not None:
-        polygons = polygons[_touches(polygons, bbox)]
-    return Footprints(polygons=polygons, crs=target, repairs=repairs)
+        near = _touches(polygons, bbox)
+        polygons, row_of = polygons[near], row_of[near]
+    columns = {name: values[row_of] for name, values in attributes.items()}
+    return FootprintRows(polygons=polygons, columns=columns, crs=crs, repairs=repairs)
 
 
 def repair(
     geometries: NDArray[np.object_],
     *,
     reproject: Callable[[NDArray[np.object_]], NDArray[np.object_]] | None = None,
-) -> tuple[NDArray[np.object_], Repairs]:
+) -> tuple[NDArray[np.object_], NDArray[np.int64], Repairs]:
     """Keep the polygonal parts of geometries, flat and valid.
 
     Args:
@@ -114,30 +252,36 @@ def repair(
         reproject: Applied to flat geometries before they are made valid.
 
     Returns:
-        (m,) valid polygons and what became of the rest.
+        (m,) valid polygons, (m,) the index of the geometry each comes from, and what became of the rest.
     """
     null = shapely.is_missing(geometries)
     empty = shapely.is_empty(geometries)
-    shapes = geometries[~null & ~empty]
-    flattened = int((shapely.has_z(shapes) | shapely.has_m(shapes)).sum())
-    shapes = shapely.force_2d(shapes)
+    origin = np.flatnonzero(~null & ~empty)
+    shapes = geometries[origin]
+    thick = shapely.has_z(shapes) | shapely.has_m(shapes)
+    shapes[thick] = shapely.force_2d(shapes[thick])
     finite = _is_finite(shapes)
     moved = shapes[finite] if reproject is None else reproject(shapes[finite])
     arrived = _is_finite(moved)
     shapes = moved[arrived]
     polygonal = shapely.get_dimensions(shapes) == 2
     shapes = shapes[polygonal]
+    origin = origin[finite][arrived][polygonal]
     sick = ~shapely.is_valid(shapes)
     shapes[sick] = shapely.make_valid(shapes[sick], method="structure", keep_collapsed=False)
     polygons, rows = _polygons_of(shapes)
     lost = len(shapes) - len(np.unique(rows))
-    return polygons, Repairs(
-        null=int(null.sum()),
-        empty=int(empty.sum()),
-        not_finite=int((~finite).sum() + (~arrived).sum()),
-        not_polygonal=int((~polygonal).sum()) + lost,
-        flattened=flattened,
-        mended=int(sick.sum()) - lost,
+    return (
+        polygons,
+        origin[rows],
+        Repairs(
+            null=int(null.sum()),
+            empty=int(empty.sum()),
+            not_finite=int((~finite).sum() + (~arrived).sum()),
+            not_polygonal=int((~polygonal).sum()) + lost,
+            flattened=int(thick.sum()),
+            mended=int(sick.sum()) - lost,
+        ),
     )
 
 
@@ -167,9 +311,7 @@ def _projection(
     return lambda shapes: np.asarray(shapely.transform(shapes, transformer.transform, interleaved=False))
 
 
-def _box_between(
-    bbox: tuple[float, float, float, float], target: CRS | None, source: CRS | None
-) -> tuple[float, float, float, float] | None:
+def _box_between(bbox: Box, target: CRS | None, source: CRS | None) -> Box | None:
     """Give the box in the file's CRS, or None where it has none there: then everything is read."""
     if source is None or target is None:
         return bbox
@@ -181,7 +323,7 @@ def _box_between(
     return left, bottom, right, top
 
 
-def _touches(polygons: NDArray[np.object_], bbox: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+def _touches(polygons: NDArray[np.object_], bbox: Box) -> NDArray[np.bool_]:
     left, bottom, right, top = bbox
     bounds = shapely.bounds(polygons).reshape(-1, 4)
     inside = (
@@ -190,9 +332,31 @@ def _touches(polygons: NDArray[np.object_], bbox: tuple[float, float, float, flo
     return np.asarray(inside)
 
 
-def _crs_of(source: str, layer: str) -> CRS | None:
-    crs = pyogrio.read_info(source, layer=layer)["crs"]
-    return None if crs is None else as_crs(crs)
+def _described(source: str, layer: str) -> tuple[tuple[str, ...], CRS | None]:
+    """Give the names of the columns of a layer, and its CRS."""
+    info = pyogrio.read_info(source, layer=layer)
+    return tuple(info["fields"].tolist()), None if info["crs"] is None else as_crs(info["crs"])
+
+
+def _check_columns(path: Path, asked: Sequence[str], known: tuple[str, ...]) -> None:
+    for name in asked:
+        if name not in known:
+            listed = f"it has {', '.join(known)}" if known else "it has none"
+            raise InputError(f"{path} has no column '{name}': {listed}", hint=did_you_mean(name, list(known)))
+
+
+@contextmanager
+def _clear_errors(path: Path, source: str, layer: str) -> Iterator[None]:
+    """Turn what pyogrio says into what the user can act on; rings that it closes need no word."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Non closed ring", RuntimeWarning)
+            yield
+    except DataLayerError as error:
+        names = ", ".join(_layers(path, source))
+        raise InputError(f"{path} has no layer '{layer}'", hint=f"its layers: {names}") from error
+    except DataSourceError as error:
+        raise _unreadable(path, error) from error
 
 
 def _locate(path: Path) -> str:

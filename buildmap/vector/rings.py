@@ -12,26 +12,15 @@ Corners are made in the order (row, column), so their numbers sort them, whateve
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from buildmap.compiled import compiled, inlined
 
 NODATA = 255
 """Never a building."""
 
 _CORNERS, _LABELS, _ABOVE, _ROW = 0, 1, 2, 3
 _UNSEEN, _TAKEN = -1, -2
-
-
-def _has_cache() -> bool:
-    """Tell whether compiled code has a place on disk: not when root installed it and cron has no HOME."""
-    try:
-        njit(cache=True)(_has_cache)
-    except RuntimeError:
-        return False
-    return True
-
-
-_CACHE = _has_cache()
 
 
 class Trace(NamedTuple):
@@ -117,7 +106,7 @@ def with_room(trace: Trace, width: int) -> Trace:
     return trace._replace(**{name: np.concatenate([old, np.empty_like(old)]) for name, old in grown.items()})
 
 
-@njit(cache=_CACHE)
+@compiled
 def follow(trace: Trace, strip: NDArray[np.uint8], lowest: int, start: int) -> int:
     """Follow the outlines through the rows of a strip, from row `start` of it.
 
@@ -146,13 +135,13 @@ def follow(trace: Trace, strip: NDArray[np.uint8], lowest: int, start: int) -> i
     return int(strip.shape[0])
 
 
-@njit(cache=_CACHE)
+@compiled
 def corners_in_use(trace: Trace) -> int:
     """Count the corners held."""
     return int(trace.fill[_CORNERS])
 
 
-@njit(cache=_CACHE)
+@compiled
 def close_rings(trace: Trace) -> Rings:
     """Collect the rings of all buildings that are finished; `forget_finished` then drops them.
 
@@ -198,7 +187,7 @@ def close_rings(trace: Trace) -> Rings:
     )
 
 
-@njit(cache=_CACHE)
+@compiled
 def forget_finished(trace: Trace) -> None:
     """Keep only the corners and labels of buildings that may go on, in their order."""
     corners, labels = trace.fill[_CORNERS], trace.fill[_LABELS]
@@ -237,12 +226,12 @@ def forget_finished(trace: Trace) -> None:
         trace.tips_above[end] = moved[trace.tips_above[end]]
 
 
-@njit(cache=_CACHE, inline="always")
+@inlined
 def _fits(used: int, room: NDArray[np.generic], width: int) -> bool:
     return bool(used + 2 * width + 4 <= room.shape[0])
 
 
-@njit(cache=_CACHE, inline="always")
+@inlined
 def _find(parent: NDArray[np.int64], label: int) -> int:
     while parent[label] != label:
         parent[label] = parent[parent[label]]
@@ -250,7 +239,7 @@ def _find(parent: NDArray[np.int64], label: int) -> int:
     return label
 
 
-@njit(cache=_CACHE, inline="always")
+@inlined
 def _join(trace: Trace, one: int, other: int) -> int:
     """Make two root labels one; the older stays."""
     if one == other:
@@ -263,7 +252,7 @@ def _join(trace: Trace, one: int, other: int) -> int:
     return kept
 
 
-@njit(cache=_CACHE, inline="always")
+@inlined
 def _find_runs(trace: Trace, values: NDArray[np.uint8], lowest: int) -> int:
     """Find and label the runs of a row, and count their pixels in; give twice their number."""
     width = values.shape[0]
@@ -299,7 +288,7 @@ def _find_runs(trace: Trace, values: NDArray[np.uint8], lowest: int) -> int:
         found += 2
 
 
-@njit(cache=_CACHE, inline="always")
+@inlined
 def _add_corner(trace: Trace, col: int, label: int) -> int:
     corner = int(trace.fill[_CORNERS])
     trace.fill[_CORNERS] += 1
@@ -311,7 +300,7 @@ def _add_corner(trace: Trace, col: int, label: int) -> int:
     return corner
 
 
-@njit(cache=_CACHE, inline="always")
+@inlined
 def _link_corners(trace: Trace, found: int) -> None:
     """Make the corners between the row above and the current row, and link them to those before.
 
@@ -332,7 +321,7 @@ def _link_corners(trace: Trace, found: int) -> None:
         j += here_below
 
 
-@njit(cache=_CACHE, inline="always")
+@inlined
 def _link_one(trace: Trace, i: int, j: int, here_above: bool, before: int) -> int:
     """Add the corner where end `i` above, or end `j` below, meets the line alone."""
     if here_above:
@@ -353,7 +342,7 @@ def _link_one(trace: Trace, i: int, j: int, here_above: bool, before: int) -> in
     return corner
 
 
-@njit(cache=_CACHE, inline="always")
+@inlined
 def _link_twins(trace: Trace, i: int, j: int, before: int) -> int:
     """Add the two corners where buildings meet at a diagonal: first the left one's, then the right one's."""
     tip = trace.tips_above[i]
@@ -373,7 +362,7 @@ def _link_twins(trace: Trace, i: int, j: int, before: int) -> int:
     return right
 
 
-@njit(cache=_CACHE)
+@compiled
 def _write_ring(
     trace: Trace, loop: NDArray[np.int64], place: NDArray[np.int64], corners: NDArray[np.int32], offset: int
 ) -> tuple[int, int]:

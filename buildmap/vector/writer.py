@@ -1,23 +1,15 @@
 """Writing footprints batch by batch into a GeoPackage, checked before anyone else sees it."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
-from buildmap.errors import InputError, OutputError, StorageError
 from buildmap.provenance import Provenance
-from buildmap.vector.crs import as_crs
 from buildmap.vector.footprint import FootprintBatch
-from buildmap.vector.formats import check_format
+from buildmap.vector.layers import GeoPackage, check_layer_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +21,6 @@ _COLUMNS = {
     "confidence": np.float64,
 }
 _HELD_BYTES = 2**25
-_RESERVED = ("gpkg", "sqlite_", "rtree_")
 
 
 class FootprintWriter:
@@ -60,22 +51,15 @@ class FootprintWriter:
             OutputError: If the format cannot grow batch by batch, or GeoPackage cannot have such a layer.
             InputError: If there is no CRS.
         """
-        check_format(path)
-        if not layer.strip() or layer.lower().startswith(_RESERVED):
-            raise OutputError(f"a GeoPackage cannot have a layer '{layer}'", hint="choose another --layer")
-        if crs is None:
-            raise InputError(
-                "a layer without a CRS is of no use",
-                hint="give the raster one: rio edit-info --crs EPSG:CODE RASTER",
-            )
-        self.path = path
+        self._package = GeoPackage(path, crs=crs)
+        check_layer_name(layer)
         self.count = 0
-        self._crs = as_crs(crs).to_wkt()
         self._layer = layer
         self._metadata = None if provenance is None else {"BUILDMAP": provenance.to_json()}
         self._held: list[tuple[NDArray[np.object_], list[NDArray[np.generic]]]] = []
         self._held_bytes = 0
         self._begun = False
+        self._gaps: dict[str, int] = {}
 
     def __enter__(self) -> "FootprintWriter":
         return self
@@ -107,21 +91,8 @@ class FootprintWriter:
         """
         if not self._begun:
             self._append()
-        with self._file() as file:
-            try:
-                pyogrio.raw.write(
-                    file,
-                    np.asarray(shapely.to_wkb(polygons), np.object_),
-                    [],
-                    [],
-                    layer="gaps",
-                    driver="GPKG",
-                    geometry_type="Polygon",
-                    crs=self._crs,
-                    append=True,
-                )
-            except (DataSourceError, DataLayerError, FeatureError) as error:
-                raise self._failure(str(error)) from error
+        self._package.append("gaps", np.asarray(shapely.to_wkb(polygons), np.object_), {})
+        self._gaps["gaps"] = self._gaps.get("gaps", 0) + len(polygons)
 
     def finish(self) -> None:
         """Write what is held, and read the number of footprints back.
@@ -131,48 +102,15 @@ class FootprintWriter:
         """
         if self._held or not self._begun:
             self._append()
-        with self._file() as file:
-            try:
-                stored = pyogrio.read_info(file, layer=self._layer, force_feature_count=True)["features"]
-            except (DataSourceError, DataLayerError) as error:
-                raise self._failure(str(error)) from error
-            if stored != self.count:
-                raise self._failure(f"{stored} of {self.count} footprints arrived")
-            file.rename(file.with_name(self.path.name))
+        self._package.finish({self._layer: self.count, **self._gaps})
 
     def _append(self) -> None:
-        """Write what is held; the spatial index is made in one go after the first part, then kept."""
+        """Write what is held."""
         wkb = np.concatenate([np.empty(0, np.object_), *(wkb for wkb, _ in self._held)])
-        columns = [
-            np.concatenate([np.empty(0, kind), *(values[number] for _, values in self._held)])
-            for number, kind in enumerate(_COLUMNS.values())
-        ]
-        with self._file() as file:
-            try:
-                pyogrio.raw.write(
-                    file,
-                    wkb,
-                    columns,
-                    list(_COLUMNS),
-                    layer=self._layer,
-                    driver="GPKG",
-                    geometry_type="Polygon",
-                    crs=self._crs,
-                    append=self._begun,
-                    layer_metadata=None if self._begun else self._metadata,
-                )
-            except (DataSourceError, DataLayerError, FeatureError) as error:
-                raise self._failure(str(error)) from error
+        columns = {
+            name: np.concatenate([np.empty(0, kind), *(values[number] for _, values in self._held)])
+            for number, (name, kind) in enumerate(_COLUMNS.items())
+        }
+        metadata = None if self._begun else self._metadata
+        self._package.append(self._layer, wkb, columns, metadata=metadata)
         self._held, self._held_bytes, self._begun = [], 0, True
-
-    def _failure(self, reason: str) -> StorageError:
-        free_mb = shutil.disk_usage(self.path.parent).free // 2**20
-        return StorageError(f"cannot write {self.path}: {reason}", hint=f"{free_mb} MB are free there")
-
-    @contextmanager
-    def _file(self) -> Iterator[Path]:
-        """Lend the unfinished file under a name in which pyogrio finds nothing to interpret."""
-        with tempfile.TemporaryDirectory(prefix="buildmap-") as folder:
-            link = Path(folder) / "output"
-            link.symlink_to(self.path.parent.absolute(), target_is_directory=True)
-            yield link / "part.gpkg"

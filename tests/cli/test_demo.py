@@ -59,7 +59,9 @@ def test_the_printed_commands_are_what_it_did(shown: tuple[Path, dict[str, objec
         redo = [] if arguments[0] == "evaluate" else ["--overwrite"]
         result = CliRunner().invoke(app, [*arguments, *redo, "--json"])
         assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["objects"]["f1"] == pytest.approx(summary["object_f1"])
+    total = json.loads(result.stdout)["total"]
+    assert total["objects"]["at_50"]["f1"] == pytest.approx(summary["object_f1"]) > 0.5
+    assert total["instances"]["tp"] + total["instances"]["fp"] == summary["footprints"]
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rasterio.features import geometry_mask
 from shapely.geometry import Point, box
 
 from buildmap.errors import InputError
-from buildmap.metrics.ground import Ground, grid_over_layers, ground_on, polygons_on, utm_crs
+from buildmap.metrics.ground import Ground, grid_over_layers, ground_on, layer_on, meets, utm_crs
 from buildmap.raster.grid import Grid
 from buildmap.raster.windows import Window
 from tests.scenes import ORIGIN, UTM, write_layer
@@ -80,7 +80,33 @@ def test_a_layer_with_a_crs_does_not_fit_a_grid_without(tmp_path: Path) -> None:
     layer = write_layer(tmp_path / "a.gpkg", [box(0, 0, 1, 1)])
     pixels = Grid(width=5, height=5, transform=Affine.identity(), crs=None)
     with pytest.raises(InputError, match="has no CRS"):
-        polygons_on(pixels, layer)
+        list(layer_on(pixels, layer))
+
+
+def test_a_layer_without_a_crs_does_not_fit_a_grid_with(tmp_path: Path) -> None:
+    layer = write_layer(tmp_path / "a.geojson", [box(0, 0, 1, 1)], crs="EPSG:4326")
+    layer.with_suffix(".csv").write_text('WKT\n"POLYGON ((0 0, 1 0, 1 1, 0 0))"\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"a\.csv has no CRS"):
+        list(layer_on(GRID, layer.with_suffix(".csv")))
+
+
+def test_a_layer_comes_in_the_crs_of_the_grid_with_its_columns_and_only_near_the_bounds(
+    tmp_path: Path,
+) -> None:
+    houses = gpd.GeoSeries([box(X + at, Y - 20, X + at + 10, Y - 10) for at in (0, 50, 100)], crs=UTM)
+    layer = gpd.GeoDataFrame({"score": [1, 2, 3], "other": list("abc")}, geometry=houses)
+    layer.to_crs(4326).to_file(tmp_path / "a.gpkg")
+    (batch,) = layer_on(GRID, tmp_path / "a.gpkg", bounds=(X + 55, Y - 100, X + 105, Y), columns=["score"])
+    assert list(batch.columns) == ["score"]
+    assert batch.columns["score"].tolist() == [2, 3]
+    for polygon, house in zip(batch.polygons, houses[1:], strict=True):
+        assert polygon.symmetric_difference(house).area < 1e-4
+
+
+def test_boxes_meet_where_they_share_a_point() -> None:
+    assert meets((0, 0, 1, 1), (1, 1, 2, 2)) and meets((1, 1, 2, 2), (0, 0, 1, 1))
+    assert not meets((0, 0, 1, 1), (1.1, 0, 2, 1)) and not meets((0, 0, 1, 1), (0, 1.1, 1, 2))
+    assert not meets((1.1, 0, 2, 1), (0, 0, 1, 1)) and not meets((0, 1.1, 1, 2), (0, 0, 1, 1))
 
 
 @pytest.mark.parametrize(

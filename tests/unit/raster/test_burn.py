@@ -96,3 +96,38 @@ def test_the_polygons_given_are_left_as_they_are() -> None:
     before = shapely.to_wkb(polygons).tolist()
     burn(polygons, transform=Affine.translation(3, 3), height=2, width=2)
     assert shapely.to_wkb(polygons).tolist() == before
+
+
+@pytest.mark.parametrize("transform", GRIDS)
+def test_numbers_are_drawn_in_the_order_of_the_layer_so_the_last_one_stays(transform: Affine) -> None:
+    polygons = polygons_over(transform, np.random.default_rng(5), 40, 50, 15)
+    numbers = np.random.default_rng(6).permutation(15).astype(np.int32) + 70_000
+    rows, cols = np.mgrid[:40, :50] + 0.5
+    xs, ys = transform @ (cols.ravel(), rows.ravel())
+    expected = np.full(40 * 50, -1)
+    for polygon, number in zip(polygons, numbers, strict=True):
+        expected[shapely.contains_xy(polygon, xs, ys)] = number
+    index = FootprintIndex(polygons)
+    drawn = index.burn_numbers(numbers, transform=transform, height=40, width=50)
+    assert drawn.dtype == np.int32 and len(np.unique(drawn)) > 5
+    np.testing.assert_array_equal(drawn.ravel(), expected)
+    np.testing.assert_array_equal(drawn >= 0, index.burn(transform=transform, height=40, width=50))
+
+
+def test_a_clipped_polygon_keeps_its_number_in_all_its_parts() -> None:
+    comb = box(0, 0, 100, 4)
+    for tooth in range(5):
+        comb = comb.union(Point(10 + 20 * tooth, 4).buffer(6, quad_segs=100))
+    polygons = np.array([box(0, 0, 100, 20), comb, box(0, 0, 1, 1)], dtype=object)
+    drawn = FootprintIndex(polygons).burn_numbers(
+        np.array([4, 9, 6], np.int32), transform=Affine.translation(0, 6), height=4, width=100
+    )
+    assert shapely.get_num_coordinates(comb) > 1000
+    assert (drawn[0] == 9).sum() == 50 and len(np.flatnonzero(np.diff(drawn[0] == 9))) == 10
+    assert set(np.unique(drawn).tolist()) == {4, 9}
+
+
+def test_no_polygon_near_gives_no_number() -> None:
+    far = FootprintIndex(np.array([box(1000, 1000, 1001, 1001)], dtype=object))
+    drawn = far.burn_numbers(np.array([3], np.int32), transform=Affine.identity(), height=4, width=5)
+    assert drawn.tolist() == [[-1] * 5] * 4

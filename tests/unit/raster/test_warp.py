@@ -28,7 +28,7 @@ def values(height: int = 60, width: int = 80) -> np.ndarray:
 
 
 def read(path: Path, on: Grid, *, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    reader = WarpedReader(path, on, band=1)
+    reader = WarpedReader(path, on, bands=(1,))
     windows = [
         Window(col_off=0, row_off=row, width=on.width, height=min(rows, on.height - row))
         for row in range(0, on.height, rows)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import geopandas as gpd
@@ -7,9 +8,10 @@ import pytest
 import shapely
 from rasterio.crs import CRS
 from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point, Polygon, box
+from shapely.geometry.base import BaseGeometry
 
 from buildmap.errors import InputError, MissingInput
-from buildmap.vector.reader import Repairs, read_footprints
+from buildmap.vector.reader import Repairs, column_names, read_footprints, read_in_batches, read_unrepaired
 from tests.scenes import UTM, write_layer
 
 BOWTIE = Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
@@ -130,3 +132,184 @@ def test_a_file_without_crs_is_refused_only_when_a_crs_is_asked_for(tmp_path: Pa
     assert read_footprints(path, crs=None).crs is None
     with pytest.raises(InputError, match="no CRS"):
         read_footprints(path, crs=UTM)
+
+
+def mixed_rows() -> list[BaseGeometry | None]:
+    """Give 12 rows: some drop out, one is two polygons, one is mended."""
+    two = MultiPolygon([box(10, 0, 11, 1), box(12, 0, 13, 1)])
+    return [*(box(n, 5, n + 1, 6) for n in range(6)), None, two, BOWTIE, Point(1, 1), two, box(20, 0, 21, 1)]
+
+
+def write_mixed(path: Path) -> Path:
+    columns = {
+        "height": np.arange(12) * 1.5,
+        "region": [f"r{number // 3}" for number in range(12)],
+        "floors": range(12),
+    }
+    gpd.GeoDataFrame(columns, geometry=mixed_rows(), crs=UTM).to_file(path, geometry_type="Unknown")
+    return path
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12, 65_536])
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson"])
+def test_batches_together_are_the_whole_layer(tmp_path: Path, rows: int, suffix: str) -> None:
+    path = write_mixed(tmp_path / f"mixed{suffix}")
+    whole = read_footprints(path, crs=None)
+    batches = list(read_in_batches(path, crs=None, rows=rows))
+    assert len(batches) == -(-12 // rows)
+    assert np.concatenate([batch.polygons for batch in batches]).tolist() == whole.polygons.tolist()
+    assert sum((batch.repairs for batch in batches), Repairs()) == whole.repairs
+    assert {batch.crs for batch in batches} == {whole.crs}
+    assert whole.repairs == Repairs(null=1, not_polygonal=1, mended=1)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 65_536])
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson"])
+def test_every_polygon_keeps_the_attributes_of_its_row(tmp_path: Path, rows: int, suffix: str) -> None:
+    path = write_mixed(tmp_path / f"mixed{suffix}")
+    left_of_row = [
+        *((row, row) for row in range(6)),
+        (7, 10),
+        (7, 12),
+        (8, 0),
+        (8, 1),
+        (10, 10),
+        (10, 12),
+        (11, 20),
+    ]
+    expected = [(row, row * 1.5, f"r{row // 3}", left) for row, left in left_of_row]
+    batches = list(read_in_batches(path, crs=None, columns=("region", "floors", "height"), rows=rows))
+    found = []
+    for batch in batches:
+        assert set(batch.columns) == {"region", "floors", "height"}
+        columns = [batch.columns[name].tolist() for name in ("floors", "height", "region")]
+        found += list(zip(*columns, shapely.bounds(batch.polygons)[:, 0].tolist(), strict=True))
+    assert sorted(found) == expected
+
+
+def test_attributes_follow_their_polygons_through_bbox_and_crs(tmp_path: Path) -> None:
+    boxes = [box(400_000 + 100 * n, 5_000_000, 400_010 + 100 * n, 5_000_010) for n in range(9)]
+    layer = gpd.GeoDataFrame({"floors": range(9)}, geometry=boxes, crs=UTM)
+    layer.to_crs(4326).to_file(tmp_path / "degrees.geojson")
+    window = (400_150, 5_000_000, 400_450, 5_000_010)
+    batches = list(
+        read_in_batches(tmp_path / "degrees.geojson", crs=UTM, bbox=window, columns=["floors"], rows=2)
+    )
+    found = [
+        (floors, round(polygon.centroid.x))
+        for batch in batches
+        for floors, polygon in zip(batch.columns["floors"].tolist(), batch.polygons, strict=True)
+    ]
+    assert found == [(2, 400_205), (3, 400_305), (4, 400_405)]
+
+
+def test_of_rows_in_parts_the_near_part_keeps_the_attributes(tmp_path: Path) -> None:
+    rows = [MultiPolygon([box(50, n, 51, n + 1), box(n, n, n + 1, n + 1)]) for n in (0, 2, 4)]
+    path = tmp_path / "parts.gpkg"
+    gpd.GeoDataFrame({"floors": [7, 8, 9]}, geometry=rows, crs=UTM).to_file(path)
+    (batch,) = read_in_batches(path, crs=None, bbox=(0, 0, 10, 10), columns=["floors"])
+    assert [polygon.bounds[0] for polygon in batch.polygons] == [0, 2, 4]
+    assert batch.columns["floors"].tolist() == [7, 8, 9]
+
+
+def test_an_empty_layer_is_one_batch_with_its_crs_and_columns(tmp_path: Path) -> None:
+    path = tmp_path / "none.gpkg"
+    empty = gpd.GeoDataFrame({"name": np.array([], object)}, geometry=[], crs=UTM)
+    empty.to_file(path, geometry_type="Polygon")
+    (batch,) = read_in_batches(path, crs=None, columns=["name"])
+    assert len(batch.polygons) == len(batch.columns["name"]) == 0
+    assert batch.crs is not None and batch.crs.to_epsg() == 32633
+
+
+def test_a_missing_column_is_told_at_once_with_those_there_are(tmp_path: Path) -> None:
+    path = write_mixed(tmp_path / "mixed.gpkg")
+    assert column_names(path) == ("height", "region", "floors")
+    with pytest.raises(InputError, match="no column 'regoin': it has height, region, floors") as missing:
+        read_in_batches(path, crs=None, columns=["floors", "regoin"])
+    assert missing.value.hint == "did you mean 'region'?"
+    bare = write_layer(tmp_path / "bare.gpkg", [box(0, 0, 1, 1)])
+    assert column_names(bare) == ()
+    with pytest.raises(InputError, match="no column 'region': it has none"):
+        read_in_batches(bare, crs=None, columns=["region"])
+    with pytest.raises(InputError, match="no layer 'odl'"):
+        column_names(bare, layer="odl")
+
+
+def test_repairs_add_up_kind_by_kind() -> None:
+    one = Repairs(null=1, empty=2, not_finite=3, not_polygonal=4, flattened=5, mended=6)
+    other = Repairs(null=10, empty=20, not_finite=30, not_polygonal=40, flattened=50, mended=60)
+    assert asdict(one + other) == {
+        "null": 11,
+        "empty": 22,
+        "not_finite": 33,
+        "not_polygonal": 44,
+        "flattened": 55,
+        "mended": 66,
+    }
+
+
+UNREPAIRED = [
+    box(0, 0, 1, 1),
+    None,
+    BOWTIE,
+    MultiPolygon([box(0, 0, 2, 2), box(1, 1, 3, 3)]),
+    Polygon(),
+    Point(1, 1),
+    LineString([(0, 0), (1, 1)]),
+    shapely.force_3d(box(5, 5, 6, 6), 7.0),
+]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8, 65_536])
+def test_unrepaired_geometries_come_as_they_are_in_the_file_however_many_at_a_time(
+    tmp_path: Path, rows: int
+) -> None:
+    path = tmp_path / "mixed.gpkg"
+    gpd.GeoDataFrame(geometry=UNREPAIRED, crs=UTM).to_file(path, geometry_type="Unknown")
+    batches = list(read_unrepaired(path, rows=rows))
+    assert [len(batch) for batch in batches] == [min(rows, 8 - start) for start in range(0, 8, rows)]
+    for found, row in zip(np.concatenate(batches), UNREPAIRED, strict=True):
+        assert (found is None) == (row is None)
+        assert row is None or found.wkb == row.wkb
+
+
+def test_unrepaired_coordinates_may_be_nan(tmp_path: Path) -> None:
+    with np.errstate(invalid="ignore"):
+        nowhere = Polygon([(0, 0), (np.nan, 1), (1, 1)])
+    ((found,),) = read_unrepaired(write_layer(tmp_path / "nan.gpkg", [nowhere]))
+    assert np.isnan(shapely.get_coordinates(found)).sum() == 1
+
+
+def test_unrepaired_a_ring_that_is_not_closed_is_closed_without_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "open.geojson"
+    geometry = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}
+    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}), encoding="utf-8")
+    ((found,),) = read_unrepaired(path)
+    assert found.equals(box(0, 0, 1, 1))
+
+
+def test_of_several_layers_one_is_read_unrepaired(tmp_path: Path) -> None:
+    path = tmp_path / "layers.gpkg"
+    for name, side in (("old", 1), ("new", 2)):
+        gpd.GeoDataFrame(geometry=[box(0, 0, side, side)], crs=UTM).to_file(path, layer=name)
+    ((found,),) = read_unrepaired(path, layer="new")
+    assert found.area == 4
+    with pytest.raises(InputError, match="2 layers"):
+        next(read_unrepaired(path))
+    with pytest.raises(InputError, match="no layer 'odl'"):
+        next(read_unrepaired(path, layer="odl"))
+
+
+def test_a_missing_or_broken_file_is_told_when_it_is_read_unrepaired(tmp_path: Path) -> None:
+    with pytest.raises(MissingInput, match="does not exist"):
+        next(read_unrepaired(tmp_path / "none.gpkg"))
+    text = tmp_path / "text.gpkg"
+    text.write_text("not a database", encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be read"):
+        next(read_unrepaired(text))
+
+
+def test_an_empty_layer_has_no_geometries_to_leave_unrepaired(tmp_path: Path) -> None:
+    gpd.GeoDataFrame(geometry=[], crs=UTM).to_file(tmp_path / "none.gpkg", geometry_type="Polygon")
+    assert list(read_unrepaired(tmp_path / "none.gpkg")) == []

@@ -19,6 +19,7 @@ from buildmap.publish import check_output, staged
 from buildmap.raster.picture import draw_outlines
 from buildmap.raster.reader import RasterReader
 from buildmap.vector.reader import read_footprints
+from buildmap.vectorize import Running as Drawing
 from buildmap.vectorize import vectorize
 
 SCENE, TRUTH, CREDITS = "scene.tif", "truth.gpkg", "CREDITS.md"
@@ -66,7 +67,7 @@ def demo(folder: Path, *, overwrite: bool = False, progress: Progress | None = N
     for name in (SCENE, TRUTH, CREDITS):
         _copy(name, folder / name)
     predict(scene, probability, running=Running(overwrite=overwrite), progress=progress)
-    outlined = vectorize(probability, found, overwrite=overwrite, progress=progress)
+    outlined = vectorize(probability, found, running=Drawing(overwrite=overwrite), progress=progress)
     pixels, objects = (
         evaluate(find_comparisons(made, truth), Evaluation(measures=frozenset({"objects"})))
         for made in (probability, found)

@@ -24,9 +24,9 @@ from buildmap.metrics.worst import WorstPlaces
 from buildmap.publish import check_distinct, check_output, staged
 from buildmap.raster.reader import RasterReader
 from buildmap.schema import did_you_mean
-from buildmap.vector.footprint import lowest_value
-from buildmap.vector.formats import check_format
-from buildmap.vector.layers import write_layers
+from buildmap.vector.outlining import lowest_value
+from buildmap.vector.writing.formats import check_format
+from buildmap.vector.writing.layers import write_layers
 
 _PLACES = 12
 """Worst places in a report."""
@@ -116,6 +116,7 @@ def evaluate(
         findings = [_score(pair, evaluation, progress, worst, mistakes) for pair in pairs]
         others = [_score_other(other, truth, evaluation, progress) for other, truth in rivals]
         found = _Found(pairs=pairs, findings=findings, others=others)
+        _check_regions(found, evaluation)
         summary = _summarize(found, evaluation, grouping, seed)
         summary = replace(summary, seconds=round(time.monotonic() - started, 2))
         if outputs.csv:
@@ -158,6 +159,14 @@ def _check_columns(pairs: Sequence[Comparison], grouping: Grouping) -> None:
                 f"the pairs have no column '{name}' to be grouped by",
                 hint=did_you_mean(name, there) or f"columns: {', '.join(there) or 'none'}",
             )
+
+
+def _check_regions(found: _Found, evaluation: Evaluation) -> None:
+    if evaluation.regions is not None and not any(counts.regions for counts in found.counts):
+        raise InputError(
+            f"{evaluation.regions[0]}: no polygon lies on the ground that was compared",
+            hint="leave it out of --by, or give regions of that ground",
+        )
 
 
 def _score(

@@ -20,11 +20,12 @@ from buildmap.provenance import Provenance
 from buildmap.publish import check_distinct, shared, staged, workspace
 from buildmap.raster.area import outlines_of
 from buildmap.raster.blend import audit_rows
+from buildmap.raster.dates import tags_of
 from buildmap.raster.parts import DamagedPart, read_rows
 from buildmap.raster.seams import SeamAudit, Seams, summarize
 from buildmap.raster.windows import Window
 from buildmap.raster.writer import write_cog
-from buildmap.vector.formats import check_format, is_vector
+from buildmap.vector.writing.formats import check_format, is_vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -248,7 +249,7 @@ def _assemble(
                 path,
                 grid,
                 list(parts),
-                tags={"BUILDMAP": _provenance(work, prediction).to_json()},
+                tags={"BUILDMAP": _provenance(work, prediction).to_json(), **tags_of(work.reader.date)},
                 on_join=audit,
             )
             return None
@@ -269,13 +270,19 @@ def _draw(
 ) -> int:
     """Draw the footprints of rows that stream by, and beside them the gaps."""
     from buildmap.vector.footprint import footprints  # compiled: only for those who want a layer
-    from buildmap.vector.writer import FootprintWriter
+    from buildmap.vector.writing.writer import FootprintWriter
 
     grid = work.reader.grid
     threshold = work.card.threshold if prediction.threshold is None else prediction.threshold
     outlining = replace(prediction.outlining, threshold=threshold)
     with FootprintWriter(path, crs=grid.crs, provenance=_provenance(work, prediction)) as writer:
-        for batch in footprints(rows, transform=grid.transform, crs=grid.crs, settings=outlining):
+        for batch in footprints(
+            rows,
+            transform=grid.transform,
+            crs=grid.crs,
+            settings=outlining,
+            source_date=work.reader.date,
+        ):
             writer.write(batch)
         gaps = [core for step in arrivals.in_order() for core in record_of(arrivals.journal, step).gaps]
         if gaps:

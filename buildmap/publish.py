@@ -4,16 +4,19 @@ import errno
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
 from buildmap.errors import LockedError, OutputError, StorageError
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
+_STREAMED_BYTES = 2**20
 
 
 @contextmanager
@@ -72,6 +75,34 @@ def shared(output: Path, *, overwrite: bool, claim: str, wait_s: float = 0) -> I
     with _disk_errors(output), _locked(output, f".{claim}.lock", wait_s):
         folder.mkdir(exist_ok=True)
         yield folder
+
+
+@contextmanager
+def streamed(stream: BinaryIO, name: str) -> Iterator[Path]:
+    """Lend a private folder; send `folder / name` down a stream when the block ends well.
+
+    A run that fails sends nothing. The folder is among the temporary files, which `TMPDIR` places.
+
+    Args:
+        stream: Such as the buffer of standard output.
+        name: Of the file that the block makes.
+
+    Raises:
+        StorageError: If a disk is full or fails, also that behind the stream.
+        BrokenPipeError: If nobody reads the stream any more.
+    """
+    with tempfile.TemporaryDirectory(prefix="buildmap-") as private:
+        folder = Path(private)
+        with _disk_errors(folder / name):
+            yield folder
+        try:
+            with (folder / name).open("rb") as file:
+                shutil.copyfileobj(file, stream, _STREAMED_BYTES)
+            stream.flush()
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            raise StorageError(f"cannot write to the stream: {error.strerror}") from error
 
 
 def workspace(output: Path) -> Path:

@@ -1,33 +1,89 @@
 """The story of `buildmap vectorize`: a raster of probability, or a mask, becomes a layer of footprints."""
 
+import math
+import sys
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING
 
-from buildmap.errors import InputError
-from buildmap.execution.memory import bound_block_cache
-from buildmap.execution.prefetch import prefetch
+from affine import Affine
+
+from buildmap.errors import InputError, OutputError
+from buildmap.execution.journal import Journal
 from buildmap.execution.progress import Progress, Silent
+from buildmap.execution.workers import executor_for
+from buildmap.polygonize.bands import SUFFIX, drawn_bands
+from buildmap.polygonize.job import BandJob, open_source, plan_facts, rows_per_band
 from buildmap.provenance import Provenance, fingerprint_file
-from buildmap.publish import check_distinct, staged
-from buildmap.raster.blend import NODATA
-from buildmap.raster.probability import to_probability
+from buildmap.publish import check_distinct, staged, streamed
+from buildmap.raster.area import bounding_box
 from buildmap.raster.reader import RasterReader
-from buildmap.raster.windows import Window
-from buildmap.raster.writer import BLOCK_PX
+from buildmap.raster.source import Source
+from buildmap.vector.area_of_interest import Within, read_area
 from buildmap.vector.crs import as_crs
-from buildmap.vector.footprint import footprints
-from buildmap.vector.outlining import Outlining
-from buildmap.vector.writer import FootprintWriter
+from buildmap.vector.drawing import draw
+from buildmap.vector.drawn import Drawn, join
+from buildmap.vector.footprint import FootprintBatch, placed
+from buildmap.vector.outlining import Outlining, lowest_value
+from buildmap.vector.paper.method import find_limits, redraw
+from buildmap.vector.paper.steps import StepsWriter
+from buildmap.vector.reader import read_footprints
+from buildmap.vector.refit import refit
+from buildmap.vector.writing.formats import FLATGEOBUF, GPKG, Format, format_of
+from buildmap.vector.writing.writer import FootprintWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pyproj import CRS
 
-    import numpy as np
-    from numpy.typing import NDArray
+STREAM = Path("-")
+"""The output that is standard output."""
+_BANDS = "bands"
 
-_STRIP_PX = 2**25
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What the footprints are placed by, and what is written of them."""
+
+    assume_crs: str | None = None
+    """CRS of a raster that does not say."""
+    layer: str = "footprints"
+    """Name of the layer."""
+    format: str | None = None
+    """GDAL's name of the format; by the output's suffix when None, FlatGeobuf down a stream."""
+    target_crs: str | None = None
+    """CRS of the layer; that of the raster when None."""
+    styled: bool = False
+    """Add styles for QGIS to a GeoPackage, as a second layer."""
+    aoi: Path | None = None
+    """Layer of polygons: only footprints whose inside point lies in one are written."""
+    source_date: str | None = None
+    """When the imagery was taken; what the raster says when None."""
+    quantile_area_km2: float | None = None
+    """Ground in each block in which the method 'paper' finds thresholds; all is one block when None."""
+    keep_steps: Path | None = None
+    """GeoPackage for what the steps of the method 'paper' make."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """How to go about it; the result does not depend on any of this."""
+
+    overwrite: bool = False
+    """Replace an existing output."""
+    restart: bool = False
+    """Drop what an unfinished run has done."""
+    wait_s: float = 0.0
+    """Seconds to wait for another run that writes the same output."""
+    workers: int = 1
+    """Processes; one draws in this process."""
+    dask: str | None = None
+    """Address of a dask scheduler, or 'local'."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,125 +98,314 @@ class VectorizeSummary:
     """Buildings written."""
     area_m2: float
     """Their area on the ground."""
-    width_px: int
-    """Columns read."""
-    height_px: int
+    methods: dict[str, int]
+    """How many were drawn by which method."""
+    dropped: int
+    """Buildings that have no place in the CRS of the layer."""
+    width_px: int | None
+    """Columns read; null where the input is a layer."""
+    height_px: int | None
     """Rows read."""
+    bands: int
+    """Bands of rows the raster was drawn in."""
+    bands_resumed: int
+    """Of these, bands an earlier run had done."""
     seconds: float
     """Wall time."""
 
 
 def vectorize(
-    raster: Path,
+    raster: str | Path,
     output: Path,
     settings: Outlining | None = None,
+    delivery: Delivery | None = None,
+    running: Running | None = None,
     *,
-    layer: str = "footprints",
-    assume_crs: str | None = None,
-    overwrite: bool = False,
     progress: Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> VectorizeSummary:
     """Draw footprints around the buildings of a raster of any size.
 
     The raster has one band. uint8 with a scale of 1/254 is probability as `predict` writes it, floating
     point is probability 0..1, and any other integers are a mask, in which what is not zero is a
-    building. What is not valid is never a building.
+    building. What is not valid is never a building. The output appears only when it is whole; what was
+    done of it before is kept beside it, and the next run with the same raster and settings goes on.
 
     Args:
-        raster: Probability or mask.
-        output: A GeoPackage; it appears only when it is whole.
-        settings: How footprints are drawn; from a probability of one half when None.
-        layer: Name of the layer.
-        assume_crs: Of a raster that does not say.
-        overwrite: Replace an existing output.
-        progress: Hears of every strip.
+        raster: Probability or mask: anything GDAL reads.
+        output: The layer to be, or `STREAM`, to which FlatGeobuf is sent at the end.
+        settings: How footprints are drawn.
+        delivery: What is written of them.
+        running: How to go about it.
+        progress: Hears of every band.
+        stop: Once it says True, the band in hand is finished and `Stopped` raised.
 
     Raises:
-        InputError: If the raster cannot be used, or the output is no GeoPackage.
-        OutputError: If the output exists already, or cannot be created.
+        InputError: If the raster cannot be used.
+        MismatchError: If the unfinished run beside the output was another.
+        OutputError: If the output exists already, cannot be created, or has an unknown format.
         LockedError: If another run is writing it.
+        ResourceError: If a cluster, or a library for the format, is missing.
         StorageError: If reading or writing fails.
+        Stopped: If `stop` said so before all was done.
     """
-    started = time.monotonic()
-    settings = settings or Outlining()
-    check_distinct(output, raster)
-    with RasterReader(raster) as reader, staged(output, overwrite=overwrite) as folder:
-        crs = _check(reader, assume_crs)
-        writer = FootprintWriter(
-            folder / output.name, crs=crs, layer=layer, provenance=_provenance(raster, settings)
-        )
-        area_m2 = 0.0
-        with writer:
-            strips = _strips(reader, progress or Silent())
-            for batch in footprints(strips, transform=reader.grid.transform, crs=crs, settings=settings):
-                writer.write(batch)
-                area_m2 += float(batch.area_m2.sum())
+    began = time.monotonic()
+    settings, delivery, running = settings or Outlining(), delivery or Delivery(), running or Running()
+    kind = _check_output(output, delivery, Path(raster))
+    source = Source(rasters=(str(raster),))
+    with open_source(source) as reader, _folder(output, running) as folder:
+        crs = _check(reader, delivery.assume_crs)
+        job = _job(source, reader, crs, settings)
+        if running.restart:
+            rmtree(folder / _BANDS, ignore_errors=True)
+        journal = Journal(folder / _BANDS, plan_facts(job), suffix=SUFFIX)
+        resumed = len(journal.done())
+        executor = executor_for(workers=running.workers, dask=running.dask)
+        bands = partial(drawn_bands, job, draw, journal, executor, progress=progress or Silent(), stop=stop)
+        within = None
+        if delivery.aoi is not None:
+            within = Within(read_area(delivery.aoi, crs=crs, bounds=reader.grid.bounds, of="the raster"))
+        with _steps_writer(delivery, job, running) as steps:
+            batches = placed(
+                bands() if settings.method != "paper" else _by_paper(bands, job, delivery, reader, steps),
+                transform=job.transform,
+                crs=crs,
+                settings=settings,
+                within=within,
+                source_date=delivery.source_date or reader.date,
+            )
+            path = folder / _name(output)
+            written = _write(path, kind, batches, crs, delivery, _provenance(Path(raster), settings))
     return VectorizeSummary(
         output=str(output),
-        layer=layer,
-        footprints=writer.count,
-        area_m2=round(area_m2, 2),
-        width_px=reader.grid.width,
-        height_px=reader.grid.height,
-        seconds=round(time.monotonic() - started, 2),
+        layer=delivery.layer,
+        footprints=written.count,
+        area_m2=round(written.area_m2, 2),
+        methods=dict(sorted(written.methods.items())),
+        dropped=written.dropped,
+        width_px=job.width,
+        height_px=job.height,
+        bands=job.bands,
+        bands_resumed=resumed,
+        seconds=round(time.monotonic() - began, 2),
     )
 
 
-def _check(reader: RasterReader, assume_crs: str | None) -> object:
+def refit_layer(
+    layer: Path,
+    output: Path,
+    settings: Outlining | None = None,
+    delivery: Delivery | None = None,
+    running: Running | None = None,
+    *,
+    gsd_m: float = 0.3,
+    from_layer: str | None = None,
+) -> VectorizeSummary:
+    """Fit the polygons of a layer anew: right angles, straight walls, and shared walls stay shared.
+
+    All polygons are held in memory. What is invalid is mended first.
+
+    Args:
+        layer: Any vector file GDAL reads, in any CRS.
+        output: The layer to be, or `STREAM`.
+        settings: How outlines are fitted: method, tolerance, smallest area and hole. There is no
+            probability, so nothing else applies.
+        delivery: What is written; not the steps of the paper's method.
+        running: Whether an existing output is replaced, and how long to wait.
+        gsd_m: Metres that count as one pixel: a detail of less than some pixels is noise.
+        from_layer: Needed where the file has several layers with polygons.
+
+    Raises:
+        InputError: If the layer cannot be used, or the settings need a raster.
+        OutputError: As `vectorize`.
+        LockedError: If another run is writing the output.
+        ResourceError: If a library for the format is missing.
+        StorageError: If reading or writing fails.
+    """
+    began = time.monotonic()
+    settings, delivery, running = settings or Outlining(), delivery or Delivery(), running or Running()
+    kind = _check_output(output, delivery, layer)
+    if settings.method == "paper" or settings.split or settings.outline != "edge":
+        raise InputError(
+            f"{layer} is a layer: --method paper, --split and --outline subpixel need a raster",
+            hint="give the raster of probability it was made from",
+        )
+    with _folder(output, replace(running, restart=True)) as folder:
+        found = read_footprints(layer, crs=None, layer=from_layer)
+        if found.crs is None:
+            raise InputError(f"{layer} has no CRS", hint=f"ogr2ogr -a_srs EPSG:CODE with_crs.gpkg '{layer}'")
+        within = None
+        if delivery.aoi is not None and len(found.polygons):
+            bounds = bounding_box(found.polygons)
+            within = Within(read_area(delivery.aoi, crs=found.crs, bounds=bounds, of=str(layer)))
+        batches = placed(
+            [refit(found.polygons, crs=found.crs, gsd_m=gsd_m, settings=settings)],
+            transform=Affine.identity(),
+            crs=found.crs,
+            settings=settings,
+            within=within,
+            source_date=delivery.source_date,
+        )
+        written = _write(
+            folder / _name(output), kind, batches, found.crs, delivery, _provenance(layer, settings)
+        )
+    return VectorizeSummary(
+        output=str(output),
+        layer=delivery.layer,
+        footprints=written.count,
+        area_m2=round(written.area_m2, 2),
+        methods=dict(sorted(written.methods.items())),
+        dropped=written.dropped,
+        width_px=None,
+        height_px=None,
+        bands=0,
+        bands_resumed=0,
+        seconds=round(time.monotonic() - began, 2),
+    )
+
+
+def _check_output(output: Path, delivery: Delivery, source: Path) -> Format:
+    """Refuse outputs that cannot be, before any work; give the format."""
+    if output == STREAM:
+        kind = format_of(Path(_name(output)), delivery.format)
+        if kind != FLATGEOBUF:
+            raise OutputError(f"{kind.name} cannot be streamed", hint="stream FlatGeobuf, or name a file")
+        return kind
+    check_distinct(output, source, *([delivery.aoi] if delivery.aoi else []))
+    return format_of(output, delivery.format)
+
+
+def _name(output: Path) -> str:
+    return "footprints.fgb" if output == STREAM else output.name
+
+
+def _folder(output: Path, running: Running) -> AbstractContextManager[Path]:
+    """Claim the folder in which the output is made."""
+    if output == STREAM:
+        return streamed(sys.stdout.buffer, _name(output))
+    return staged(output, overwrite=running.overwrite, resume=not running.restart, wait_s=running.wait_s)
+
+
+def _check(reader: RasterReader, assume_crs: str | None) -> "CRS":
     """Refuse a raster that is no map of buildings; give the CRS to work in."""
     grid = reader.grid
     if len(reader.bands) != 1:
         raise InputError(
-            f"{reader.path} has {len(reader.bands)} bands, probability or a mask has 1",
-            hint=f"gdal_translate -b 1 '{reader.path}' one_band.tif",
+            f"{reader.name} has {len(reader.bands)} bands, probability or a mask has 1",
+            hint=f"gdal_translate -b 1 '{reader.name}' one_band.tif",
         )
     if grid.transform.is_identity:
         raise InputError(
-            f"{reader.path} has no georeference", hint="gdal_translate -a_ullr LEFT TOP RIGHT BOTTOM ..."
+            f"{reader.name} has no georeference", hint="gdal_translate -a_ullr LEFT TOP RIGHT BOTTOM ..."
         )
     if grid.crs is None and assume_crs is None:
-        raise InputError(f"{reader.path} has no CRS", hint="pass --assume-crs EPSG:CODE if you know it")
+        raise InputError(f"{reader.name} has no CRS", hint="pass --assume-crs EPSG:CODE if you know it")
     if grid.crs is None or assume_crs is None:
         grid.pixel_size_m()  # refuses a CRS in which this ground has no place
-        return grid.crs if assume_crs is None else as_crs(assume_crs)
+        return as_crs(grid.crs if assume_crs is None else assume_crs)
     if as_crs(grid.crs) != as_crs(assume_crs):
         raise InputError(
-            f"{reader.path} is in {grid.crs}, not in {assume_crs}", hint="leave out --assume-crs"
+            f"{reader.name} is in {grid.crs}, not in {assume_crs}", hint="leave out --assume-crs"
         )
-    return grid.crs
+    return as_crs(grid.crs)
 
 
-def _strips(reader: RasterReader, progress: Progress) -> "Iterator[NDArray[np.uint8]]":
-    """Read strips of 0..254 for probability and 255 for no data, one ahead in a thread."""
+def _job(source: Source, reader: RasterReader, crs: "CRS", settings: Outlining) -> BandJob:
     grid = reader.grid
-    bound_block_cache(2 * BLOCK_PX * grid.width * reader.dtype.itemsize)
-    rows = BLOCK_PX
-    while rows > 64 and rows * grid.width > _STRIP_PX:
-        rows //= 2
-    windows = [
-        Window(col_off=0, row_off=row, width=grid.width, height=min(rows, grid.height - row))
-        for row in range(0, grid.height, rows)
-    ]
-    progress.start("vectorize", len(windows))
-    for strip in prefetch(lambda window: _read_strip(reader, window), windows, workers=1, ahead=2):
-        yield strip
-        progress.advance()
+    return BandJob(
+        source=source,
+        width=grid.width,
+        height=grid.height,
+        band_rows=rows_per_band(grid.width),
+        lowest=lowest_value(settings.threshold),
+        hole_px=0,
+        settings=settings,
+        transform=grid.transform,
+        crs=crs.to_wkt(),
+    )
 
 
-def _read_strip(reader: RasterReader, window: Window) -> "NDArray[np.uint8]":
-    image = reader.read(window)
-    strip = to_probability(image.pixels[0], scale=reader.scale)
-    strip[~image.valid] = NODATA
-    return strip
+def _by_paper(
+    bands: Callable[[], Iterator[Drawn]],
+    job: BandJob,
+    delivery: Delivery,
+    reader: RasterReader,
+    steps: StepsWriter | None,
+) -> Iterator[Drawn]:
+    """Look at all outlines first, then take them through the paper's chain."""
+    crs = as_crs(job.crs)
+    limits = find_limits(bands(), block_px=_block_px(delivery.quantile_area_km2, reader))
+    for drawn in bands():
+        redrawn = []
+        for part, made in redraw(drawn, limits, transform=job.transform, crs=crs):
+            redrawn.append(part)
+            if steps is not None:
+                steps.write(made)
+        if redrawn:
+            yield join(redrawn).in_order()
 
 
-def _provenance(raster: Path, settings: Outlining) -> Provenance:
+def _block_px(area_km2: float | None, reader: RasterReader) -> int | None:
+    """Give the side of a block of so much ground, in pixels."""
+    size = reader.grid.pixel_size_m()
+    if area_km2 is None or size is None:
+        return None
+    return max(round(math.sqrt(area_km2 * 1e6 / (size[0] * size[1]))), 1)
+
+
+@contextmanager
+def _steps_writer(delivery: Delivery, job: BandJob, running: Running) -> Iterator[StepsWriter | None]:
+    """Make the layers of the paper's steps beside the output, where they are asked for."""
+    if delivery.keep_steps is None:
+        yield None
+        return
+    if format_of(delivery.keep_steps) != GPKG:
+        raise OutputError(f"{delivery.keep_steps} must be a GeoPackage: it holds several layers")
+    with staged(delivery.keep_steps, overwrite=running.overwrite) as folder:
+        steps = StepsWriter(folder / delivery.keep_steps.name, crs=as_crs(job.crs), transform=job.transform)
+        yield steps
+        steps.finish()
+
+
+@dataclass(slots=True)
+class _Written:
+    """What went into a layer."""
+
+    count: int
+    area_m2: float
+    methods: Counter[str]
+    dropped: int
+
+
+def _write(
+    path: Path,
+    kind: Format,
+    batches: Iterable[FootprintBatch],
+    crs: "CRS",
+    delivery: Delivery,
+    provenance: Provenance,
+) -> _Written:
+    area_m2, methods = 0.0, Counter[str]()
+    with FootprintWriter(
+        path,
+        crs=crs,
+        layer=delivery.layer,
+        provenance=provenance,
+        kind=kind,
+        target_crs=delivery.target_crs,
+        styled=delivery.styled,
+    ) as writer:
+        for batch in batches:
+            writer.write(batch)
+            area_m2 += float(batch.area_m2.sum())
+            methods.update(batch.method.tolist())
+    return _Written(count=writer.count, area_m2=area_m2, methods=methods, dropped=writer.dropped)
+
+
+def _provenance(source: Path, settings: Outlining) -> Provenance:
     return Provenance(
         verb="vectorize",
-        source=raster.name,
-        source_fingerprint=fingerprint_file(raster) if raster.is_file() else "",
-        options=" ".join(
-            f"{name}={getattr(settings, name)}"
-            for name in ("threshold", "simplify_m", "min_area_m2", "min_hole_m2")
-        ),
+        source=source.name,
+        source_fingerprint=fingerprint_file(source) if source.is_file() else "",
+        options=" ".join(f"{field.name}={getattr(settings, field.name)}" for field in fields(settings)),
     )

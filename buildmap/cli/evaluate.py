@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from buildmap.metrics.summary import Alignment, EvaluateSummary, Scores
 
 Row = tuple[str, ...]
+_STDOUT = Path("-")
 
 Prediction = Annotated[
     Path | None,
@@ -77,6 +78,7 @@ CellM = Annotated[
     typer.Option(
         "--cell-m",
         min=0.1,
+        max=1e9,
         callback=number,
         help="Side of the cells that buildings are counted in, and intervals drawn from.",
     ),
@@ -101,7 +103,7 @@ Other = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the draws behind the intervals.")]
-Csv = Annotated[Path | None, typer.Option("--csv", readable=False, help="Table to write.")]
+Csv = Annotated[Path | None, typer.Option("--csv", readable=False, help="Table to write; - is stdout.")]
 Html = Annotated[Path | None, typer.Option("--html", readable=False, help="Report to write, one file.")]
 Errors = Annotated[
     Path | None,
@@ -145,6 +147,7 @@ def evaluate(
     from buildmap.evaluate import evaluate as run
     from buildmap.metrics.confusion import EMPTY_RULES
     from buildmap.metrics.evaluation import Evaluation
+    from buildmap.metrics.table import to_csv
     from buildmap.publish import check_distinct
 
     rules = {str(rule): rule for rule in EMPTY_RULES}
@@ -169,7 +172,11 @@ def evaluate(
     if errors is not None and not evaluation.takes_objects:
         raise typer.BadParameter("--errors are those of buildings: add objects to --measures")
     command = shlex.join(["buildmap", *sys.argv[1:]])
-    outputs = Outputs(csv=csv, html=html, errors=errors, overwrite=overwrite, command=command)
+    streamed = csv == _STDOUT
+    if (streamed and json) or _STDOUT in {html, errors}:
+        raise typer.BadParameter("only one of --csv and --json can go to stdout, and no other output")
+    written = None if streamed else csv
+    outputs = Outputs(csv=written, html=html, errors=errors, overwrite=overwrite, command=command)
     for path in outputs.files:
         check_distinct(path, *([pairs] if pairs else []))
     summary = run(
@@ -182,6 +189,8 @@ def evaluate(
     )
     if json:
         report(summary, json=True)
+    elif streamed:
+        typer.echo(to_csv(summary), nl=False)
     else:
         typer.echo("\n".join(_told(summary)))
 
@@ -235,7 +244,7 @@ def _parts(by: list[str], evaluation: "Evaluation", columns: list[str]) -> "tupl
 def _regions(name: str, columns: list[str]) -> tuple[Path, str | None]:
     """Read FILE or FILE:COLUMN."""
     from buildmap.errors import MissingInput
-    from buildmap.vector.formats import is_vector
+    from buildmap.vector.writing.formats import is_vector
 
     file, _, column = name.rpartition(":")
     for path, chosen in ((name, None), (file, column or None)):

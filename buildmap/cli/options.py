@@ -3,7 +3,7 @@
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -52,6 +52,12 @@ Wait = Annotated[
         help="Wait for another run to end.",
     ),
 ]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that do the work.")]
+Dask = Annotated[
+    str | None,
+    typer.Option("--dask", metavar="ADDRESS|local", help="Work on a dask cluster: tcp://HOST:8786."),
+]
+Restart = Annotated[bool, typer.Option("--restart", help="Drop what an unfinished run has done.")]
 PresetName = Annotated[
     str,
     typer.Option(
@@ -81,14 +87,42 @@ Threshold = Annotated[
         "--threshold", min=0, max=1, callback=number, help="Probability from which a pixel is a building."
     ),
 ]
+Method = Annotated[
+    Literal["raw", "simplify", "adaptive"],
+    typer.Option(
+        "--method",
+        help="How outlines are fitted: pixel edges, fewer corners, or straight walls and right angles.",
+    ),
+]
 SimplifyM = Annotated[
     float | None,
     typer.Option(
         "--simplify-m",
         min=0,
         callback=number,
-        help="Metres a corner may lie off the new outline; one pixel if absent, 0 for raw pixel edges.",
+        help="--method simplify, with so many metres a corner may lie off; one pixel if absent.",
     ),
+]
+Hysteresis = Annotated[
+    float | None,
+    typer.Option(
+        "--hysteresis",
+        min=0,
+        max=1,
+        callback=number,
+        help="Leave out buildings of which no pixel reaches this probability.",
+    ),
+]
+Split = Annotated[
+    bool, typer.Option("--split", help="Part touching buildings between places of high probability.")
+]
+Seed = Annotated[
+    float,
+    typer.Option("--seed", min=0, max=1, callback=number, help="Probability of those places, for --split."),
+]
+Outline = Annotated[
+    Literal["edge", "subpixel"],
+    typer.Option("--outline", help="Fit to pixel edges, or to where the probability crosses the threshold."),
 ]
 MinAreaM2 = Annotated[
     float,
@@ -123,15 +157,17 @@ def size_bytes(text: str | None) -> int | None:
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
-def outlining(
-    threshold: float, simplify_m: float | None, min_area_m2: float, min_hole_m2: float
-) -> "Outlining":
-    """Gather how footprints are drawn; nonsense that a range cannot catch is a usage error."""
+def outlining(**options: Any) -> "Outlining":
+    """Gather how footprints are drawn; nonsense that a range cannot catch is a usage error.
+
+    Args:
+        options: Fields of `Outlining`; to give a tolerance is to ask for the method that has one.
+    """
     from buildmap.vector.outlining import Outlining
 
+    if options["simplify_m"] is not None:
+        options["method"] = "simplify"
     try:
-        return Outlining(
-            threshold=threshold, simplify_m=simplify_m, min_area_m2=min_area_m2, min_hole_m2=min_hole_m2
-        )
+        return Outlining(**options)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

@@ -9,15 +9,23 @@ import typer
 from buildmap.cli.options import (
     Aoi,
     Bbox,
+    Dask,
     Device,
+    Hysteresis,
     Json,
+    Method,
     MinAreaM2,
     MinHoleM2,
+    Outline,
     Overwrite,
     Quiet,
+    Restart,
+    Seed,
     SimplifyM,
+    Split,
     Threshold,
     Wait,
+    Workers,
     box,
     outlining,
     size_bytes,
@@ -80,17 +88,11 @@ MaxMemory = Annotated[
 MaxVram = Annotated[
     str | None, typer.Option("--max-vram", metavar="SIZE", help="GPU memory for the network: 12G.")
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that predict.")]
-Dask = Annotated[
-    str | None,
-    typer.Option("--dask", metavar="ADDRESS|local", help="Predict on a dask cluster: tcp://HOST:8786."),
-]
 Shard = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="Do the I-th of N shares, on shared storage; then --finish."),
 ]
 Finish = Annotated[bool, typer.Option("--finish", help="Put together what all shards have done.")]
-Restart = Annotated[bool, typer.Option("--restart", help="Drop what an unfinished run has done.")]
 OnError = Annotated[
     Literal["stop", "skip"],
     typer.Option("--on-error", help="What to do where the raster cannot be read; skip leaves gaps."),
@@ -122,6 +124,11 @@ def predict(
     finish: Finish = False,
     on_error: OnError = "stop",
     threshold: Threshold = None,
+    hysteresis: Hysteresis = None,
+    split: Split = False,
+    seed: Seed = 0.95,
+    outline: Outline = "edge",
+    method: Method = "adaptive",
     simplify_m: SimplifyM = None,
     min_area_m2: MinAreaM2 = 5.0,
     min_hole_m2: MinHoleM2 = 5.0,
@@ -155,7 +162,16 @@ def predict(
         halo_px=halo_px,
         skip_errors=on_error == "skip",
         threshold=threshold,
-        outlining=outlining(0.5, simplify_m, min_area_m2, min_hole_m2),
+        outlining=outlining(
+            hysteresis=hysteresis,
+            split=split,
+            seed=seed,
+            outline=outline,
+            method=method,
+            simplify_m=simplify_m,
+            min_area_m2=min_area_m2,
+            min_hole_m2=min_hole_m2,
+        ),
     )
     running = _running(overwrite, restart, wait, workers, dask, shard, finish)
     _carry_out(names, target, prediction, running, dry_run=dry_run, json=json, quiet=quiet)

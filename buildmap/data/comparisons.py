@@ -10,6 +10,7 @@ from buildmap.errors import InputError, MissingInput
 from buildmap.schema import did_you_mean
 
 _FILES = ("prediction", "truth", "image", "other")
+_COLUMNS = "columns: prediction,truth[,image][,other][,...]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +79,12 @@ def read_comparisons(table: Path) -> tuple[Comparison, ...]:
         with table.open(encoding="utf-8-sig", newline="") as text:
             lines = list(csv.DictReader(text, strict=True, skipinitialspace=True))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{table} is no CSV file: {error}") from error
+        raise InputError(f"{table} is no CSV file: {error}", hint=_COLUMNS) from error
     names = [name for name in (lines[0] if lines else {}) if name]
     if not lines or (lacking := [name for name in _FILES[:2] if name not in names]):
         what = f"lacks the column {lacking[0]}" if lines else "has no rows"
         guess = did_you_mean(lacking[0], list(filter(str.isidentifier, names))) if lines else None
-        raise InputError(f"{table} {what}", hint=guess or "columns: prediction,truth[,image][,other][,...]")
+        raise InputError(f"{table} {what}", hint=guess or _COLUMNS)
     pairs = tuple(_comparison(line, table.parent) for line in lines)
     _check_files(table, pairs)
     return pairs
@@ -130,7 +131,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             continue
         if path.stem in found:
             raise InputError(
-                f"{folder} has two files named {path.stem}: {found[path.stem].name}, {path.name}"
+                f"{folder} has two files named {path.stem}: {found[path.stem].name}, {path.name}",
+                hint="keep one of them there, or name the pairs in a table: --pairs CSV",
             )
         found[path.stem] = path
     return found

@@ -102,17 +102,11 @@ def _source(names: tuple[str, ...], card: ModelCard, prediction: Prediction) -> 
     )
     if prediction.aoi is None:
         return source, None
-    from buildmap.vector.reader import read_footprints
+    from buildmap.vector.area_of_interest import read_area
 
     with source.open() as reader:
         crs, bounds = reader.grid.crs, reader.grid.bounds
-    if crs is None:
-        raise InputError(f"{names[0]} has no CRS, so --aoi has no place on it", hint="use --bbox instead")
-    polygons = read_footprints(prediction.aoi, crs=crs, bbox=bounds).polygons
-    if not len(polygons):
-        everywhere = read_footprints(prediction.aoi, crs=crs).polygons
-        extent = bounding_box(everywhere) if len(everywhere) else "none"
-        raise InputError(f"{prediction.aoi} does not touch the raster: extents {extent} and {bounds}")
+    polygons = read_area(prediction.aoi, crs=crs, bounds=bounds, of="the raster")
     left, bottom, right, top = bounding_box(polygons)
     box = (max(left, bounds[0]), max(bottom, bounds[1]), min(right, bounds[2]), min(top, bounds[3]))
     wanted: bytes = shapely.to_wkb(shapely.geometrycollections(polygons))

@@ -5,7 +5,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from buildmap.errors import IncompleteError, Stopped, StorageError
+from buildmap.errors import StorageError
+from buildmap.execution.arrivals import InOrder
 from buildmap.execution.executor import Executor, Processes, take_gpu
 from buildmap.execution.journal import Journal
 from buildmap.execution.memory import release_unused
@@ -76,15 +77,22 @@ class Arrivals:
             stop: Once it says True, no strip is begun any more.
         """
         self.journal, self.measured = journal, Measured()
-        self._mine, self._done, self._stop = mine, journal.done(), stop
-        todo = [] if running.only_finish else [step for step in mine if step not in self._done]
+        done = journal.done()
+        todo = [] if running.only_finish else [step for step in mine if step not in done]
         progress.start("predict", sum(map(work.job.cutting.plan.windows, todo)))
-        self._strips = _predicted(work, backend, journal, todo, running, progress, stop)
+        strips = _predicted(work, backend, journal, todo, running, progress, stop)
+        self._strips = InOrder(
+            mine,
+            done=done,
+            arriving=self._listened(strips),
+            stop=stop,
+            name="strips",
+            hint="run the shards that have not ended, or the command without --finish",
+        )
 
     def close(self) -> None:
         """Stop predicting, and let go of the network."""
         self._strips.close()
-        release_unused()
 
     def in_order(self) -> Iterator[int]:
         """Give the strips from top to bottom, each once it is on disk.
@@ -93,27 +101,12 @@ class Arrivals:
             Stopped: If the run was asked to end before that.
             IncompleteError: If shards have not done theirs.
         """
-        for step in self._mine:
-            while step not in self._done:
-                self._wait()
-            if step == self._mine[-1]:
-                self.close()
-            yield step
+        yield from self._strips
 
-    def _wait(self) -> None:
-        for step, measured in self._strips:
-            self.measured = measured
-            self._done.add(step)
-            return
-        missing = [step for step in self._mine if step not in self._done]
-        counts = f"{len(self._mine) - len(missing)}/{len(self._mine)}"
-        if self._stop():
-            raise Stopped(f"interrupted after {counts} strips", hint="run the same command again to resume")
-        some = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        raise IncompleteError(
-            f"{len(missing)} of {len(self._mine)} strips are missing: {some}",
-            hint="run the shards that have not ended, or the command without --finish",
-        )
+    def _listened(self, strips: Generator[tuple[int, Measured]]) -> Generator[int]:
+        with closing(strips):
+            for step, self.measured in strips:
+                yield step
 
 
 def _predicted(

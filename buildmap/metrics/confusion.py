@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 EmptyRule = Literal["epsilon", "one", "skip"]
+"""What a share of nothing in nothing is worth."""
 EMPTY_RULES: tuple[EmptyRule, ...] = ("epsilon", "one", "skip")
 """All of them."""
-"""What a share of nothing in nothing is worth."""
 EPSILON = 1e-4
 """Added above and below every fraction by the rule of that name."""
 

@@ -17,7 +17,7 @@ from buildmap.metrics.outlines import outline_scores
 from buildmap.metrics.similarity import SimilaritySum, similarity
 from buildmap.metrics.summary import GroupScores, Scores
 from buildmap.metrics.topology import Topology
-from buildmap.vector.footprint import lowest_value
+from buildmap.vector.outlining import lowest_value
 
 T = TypeVar("T", Histogram, BoundaryCounts, SimilaritySum, ObjectCounts)
 

@@ -148,7 +148,13 @@ def _regions(grid: Grid, aoi: Path | None, bbox: Box | None) -> NDArray[np.objec
     if len(polygons) == 0:
         raise InputError(f"{aoi} holds no polygons, so no ground would count")
     parts = polygons if box is None else shapely.get_parts(shapely.intersection(polygons, box))
-    return np.asarray(parts[shapely.area(parts) > 0])
+    parts = parts[shapely.area(parts) > 0]
+    if len(parts) == 0:
+        raise InputError(
+            f"{aoi} has no ground in the box that is asked for: extents "
+            f"{show_bounds(_box_of(polygons))} and {show_bounds(bbox or _box_of(polygons))}"
+        )
+    return np.asarray(parts)
 
 
 def _box_of(polygons: NDArray[np.object_]) -> Box:

@@ -8,7 +8,7 @@ from pyproj import CRS, Transformer
 
 from buildmap.errors import InputError
 from buildmap.metrics.objects import Comparison
-from buildmap.vector.layers import Layer
+from buildmap.vector.writing.layers import Layer
 
 KINDS = ("false", "missed", "merged", "split")
 """Layers: predicted where none is, not predicted, predicted as one, predicted as several."""

@@ -1,6 +1,7 @@
 """Comparing one prediction with its truth, strip by strip, whatever form either comes in."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -8,19 +9,20 @@ from math import sqrt
 from pathlib import Path
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
 from buildmap.errors import InputError
 from buildmap.execution.memory import bound_block_cache
 from buildmap.execution.prefetch import prefetch
-from buildmap.execution.progress import Progress
+from buildmap.execution.progress import Progress, Silent
 from buildmap.metrics.alignment import align
 from buildmap.metrics.boundary import BoundaryCounts, boundary_counts, halo_rows
 from buildmap.metrics.cells import Cells, cell_size_px
 from buildmap.metrics.counts import PairCounts, PartCounts
 from buildmap.metrics.evaluation import Evaluation
-from buildmap.metrics.ground import Ground, grid_over_layers, ground_on
+from buildmap.metrics.ground import Ground, grid_over_layers, ground_on, meets
 from buildmap.metrics.histogram import Histogram, count_by_cell, count_by_region, count_values
 from buildmap.metrics.objects import Comparison, Objects, compare, count_objects, count_regions, place
 from buildmap.metrics.regions import Regions, read_regions
@@ -30,15 +32,17 @@ from buildmap.metrics.strips import Strip, Surrounded, surround
 from buildmap.metrics.summary import Alignment
 from buildmap.metrics.topology import Topology, layer_topology
 from buildmap.metrics.worst import WorstPlaces
-from buildmap.raster.grid import Grid
+from buildmap.raster.grid import Grid, show_bounds
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.windows import Window
-from buildmap.vector.footprint import lowest_value
+from buildmap.vector.outlining import lowest_value
+from buildmap.vector.reader import read_footprints
 
 _STRIP_PX = 2**22
 _STRIP_ROWS = 512
 _WORKERS = 2
 _MOST_CELLS = 2**22
+_WIDEST_PX = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +121,11 @@ def score_pair(
     with ExitStack() as opened:
         pair = _open(prediction, truth, evaluation, opened)
         ground, window = pair.ground, pair.ground.window
+        if worst is not None:
+            worst.check(ground)
         strips = _cut(window, evaluation.strip_rows)
         cells = _lay_cells(window, pair.unit_m, evaluation)
+        _check_rims(pair.unit_m, evaluation)
         sides: list[Objects] = []
         topology: Topology | None = None
         if evaluation.takes_objects:
@@ -138,7 +145,8 @@ def score_pair(
             progress.advance()
         if not sums.histogram.pixels:
             raise InputError(
-                f"{prediction} and {truth} have no valid pixel in common on the ground asked for"
+                f"{prediction} and {truth} have no valid pixel in common on the ground asked for",
+                hint=f"look for nodata: gdalinfo -stats {shlex.quote(str(prediction))}",
             )
         comparison = compare(*sides) if sides else None
         if comparison is not None:
@@ -227,6 +235,8 @@ def _open(prediction: Path, truth: Path, evaluation: Evaluation, opened: ExitSta
     lowest = lowest_value(evaluation.threshold)
     predicted = _side(prediction, readers[0], ground, lowest, opened)
     true = _side(truth, readers[1], ground, _lowest_true(lowest), opened)
+    if ground.regions is not None:
+        _check_places([(prediction, predicted), (truth, true)], ground, aoi=evaluation.aoi)
     size = grid.pixel_size_m()
     regions = evaluation.regions and read_regions(
         evaluation.regions[0], column=evaluation.regions[1], grid=grid
@@ -247,6 +257,37 @@ def _side(path: Path, reader: RasterReader | None, ground: Ground, lowest: int, 
     side = RasterSide(reader, ground, lowest=lowest)
     opened.callback(side.close)
     return side
+
+
+def _check_places(sides: Sequence[tuple[Path, Side]], ground: Ground, *, aoi: Path | None) -> None:
+    """Tell ground on which a layer has no building from ground that it does not map.
+
+    Where two layers are compared on an area of interest, that one of them reaches it is enough.
+
+    Raises:
+        InputError: If a layer lies elsewhere.
+    """
+    layers = [(path, side) for path, side in sides if isinstance(side, LayerSide)]
+    blank = [path for path, side in layers if len(side.buildings([], Silent()).store) == 0]
+    over_area = aoi is not None and len(layers) == len(sides)
+    if over_area and len(blank) < len(layers):
+        return
+    polygons = [(path, read_footprints(path, crs=ground.grid.crs).polygons) for path in blank]
+    boxes = {path: tuple(shapely.total_bounds(some).tolist()) for path, some in polygons if len(some)}
+    elsewhere = [path for path, box in boxes.items() if not meets(box, ground.grid.bounds)]
+    here = show_bounds(ground.grid.bounds)
+    if over_area and elsewhere and len(elsewhere) == len(boxes):
+        there = ", ".join(show_bounds(boxes[path]) for path in elsewhere)
+        raise InputError(
+            f"{aoi} touches neither {sides[0][0]} nor {sides[1][0]}: extents {here} and {there}",
+            hint="give an --aoi over ground that they map",
+        )
+    if elsewhere and not over_area:
+        there = show_bounds(boxes[elsewhere[0]])
+        raise InputError(
+            f"{elsewhere[0]} does not touch the ground it is compared with: extents {there} and {here}",
+            hint="choose the ground to compare with --aoi" if len(layers) == len(sides) else None,
+        )
 
 
 def _lowest_true(lowest: int) -> int:
@@ -282,6 +323,20 @@ def _lay_cells(window: Window, gsd_m: float, evaluation: Evaluation) -> Cells:
             hint=f"pass --cell-m {enough_m}",
         )
     return Cells.empty(window, cell_size_px(gsd_m, evaluation.cell_m))
+
+
+def _check_rims(gsd_m: float, evaluation: Evaluation) -> None:
+    """Refuse rims for which more rows would be held than memory has, or time allows.
+
+    Raises:
+        InputError: If they are too wide.
+    """
+    width_px = boundary_width_px(evaluation.boundary_m, gsd_m)
+    if "boundary" in evaluation.measures and width_px > _WIDEST_PX:
+        raise InputError(
+            f"rims of {evaluation.boundary_m:g} m are {width_px:,} pixels wide; {_WIDEST_PX:,} is the most",
+            hint=f"pass --boundary-m {_WIDEST_PX * 0.99 * gsd_m:.3g}, or leave boundary out of --measures",
+        )
 
 
 def _measure_all(pair: _Pair, strips: list[Window], evaluation: Evaluation) -> Iterator[_Measured]:

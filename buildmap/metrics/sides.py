@@ -21,10 +21,10 @@ from buildmap.raster.probability import to_probability
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.warp import WarpedReader, bounds_on, is_same_grid
 from buildmap.raster.windows import Window
-from buildmap.vector.outlines import Outlines, OutlineTracer
 from buildmap.vector.polygons import to_map
 from buildmap.vector.reader import column_names, read_footprints
 from buildmap.vector.store import PolygonStore
+from buildmap.vector.tracing.outlines import Outlines, OutlineTracer
 
 MASK_BAND = 1
 """The band of a raster that is compared."""

@@ -15,7 +15,7 @@ from buildmap.raster.grid import Grid
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.warp import WarpedReader, is_same_grid
 from buildmap.raster.windows import Window, plan_windows
-from buildmap.vector.footprint import lowest_value
+from buildmap.vector.outlining import lowest_value
 
 _SIDE_PX = 384
 _LOOK_PX = 2048
@@ -40,6 +40,16 @@ class WorstPlaces:
         """The worst first."""
         return tuple(self._places)
 
+    def check(self, ground: Ground) -> None:
+        """Refuse an image that lies elsewhere before anything is compared.
+
+        Raises:
+            InputError: If the image lies elsewhere, or nobody knows where.
+        """
+        if self.image is not None:
+            with RasterReader(self.image) as reader:
+                overlap(reader, ground.grid)
+
     def draw(
         self,
         prediction: Path,
@@ -56,9 +66,6 @@ class WorstPlaces:
             ground: That was compared.
             sides: Prediction and truth, open.
             threshold: Probability from which a pixel is a building.
-
-        Raises:
-            InputError: If the image lies elsewhere, or nobody knows where.
         """
         lowest = self._places[-1].wrong_px if len(self._places) == self._count else 0
         for row, col in cells.worst(self._count):
@@ -126,13 +133,8 @@ def _where(grid: Grid) -> str:
 
 
 def _crop(image: Path, ground: Ground, window: Window) -> NDArray[np.uint8]:
-    """Read a picture of some ground, (rows, cols, 3).
-
-    Raises:
-        InputError: If the image lies elsewhere, or nobody knows where.
-    """
+    """Read a picture of some ground, (rows, cols, 3)."""
     with RasterReader(image) as reader:
-        overlap(reader, ground.grid)
         bands = reader.bands[:3]
         if is_same_grid(reader.grid, ground.grid):
             read = reader.read(window)

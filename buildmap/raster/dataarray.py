@@ -61,6 +61,7 @@ class DataArrayReader:
         self._placement = place(native, gsd_range_m=gsd_range_m, bbox=bbox, name=self.name)
         self.grid, self.native_grid = self._placement.grid, self._placement.native_grid
         self.dtype = self._array.dtype
+        self.date: str | None = None
         self.nodata = None if spatial.nodata is None else float(spatial.nodata)
         self.all_valid = self.nodata is None and self.dtype.kind != "f"
 

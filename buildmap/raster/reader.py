@@ -14,6 +14,7 @@ from rasterio.windows import Window as FloatWindow
 
 from buildmap.errors import InputError, StorageError
 from buildmap.raster.coverage import survey
+from buildmap.raster.dates import taken_on
 from buildmap.raster.grid import Bounds, Grid
 from buildmap.raster.handles import Handles
 from buildmap.raster.overviews import Level, Overviews
@@ -50,6 +51,8 @@ class Reader(Protocol):
     """1-based bands that are read, in this order."""
     dtype: np.dtype[np.generic]
     """Type of the pixels."""
+    date: str | None
+    """When the imagery was taken, YYYY-MM-DD, as far as it says."""
 
     def read(self, window: Window, *, out_shape: tuple[int, int] | None = None) -> Image:
         """Read one window of `grid`; from any thread."""
@@ -110,6 +113,7 @@ class RasterReader:
         self.grid, self.native_grid = self._placement.grid, self._placement.native_grid
         self._overviews = Overviews(self._handles)
         self._choose_bands(dataset, bands)
+        self.date = taken_on(dataset)
 
     def __enter__(self) -> Self:
         return self

@@ -16,3 +16,17 @@ def as_crs(crs: object) -> CRS:
         return CRS.from_user_input(crs)
     except CRSError as error:
         raise InputError(f"'{crs}' is not a CRS", hint="name one such as EPSG:32633") from error
+
+
+def needed_crs(crs: object | None) -> CRS:
+    """Understand the CRS of a layer to be written.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if crs is None:
+        raise InputError(
+            "a layer without a CRS is of no use",
+            hint="give the raster one: rio edit-info --crs EPSG:CODE RASTER",
+        )
+    return as_crs(crs)

@@ -5,7 +5,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from buildmap.vector.rings import Rings
+from buildmap.vector.tracing.rings import Rings
 
 
 def assemble(rings: Rings, last_row: NDArray[np.int64]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:

@@ -18,6 +18,7 @@ from pyproj import CRS, Transformer
 from buildmap.errors import InputError, MissingInput
 from buildmap.schema import did_you_mean
 from buildmap.vector.crs import as_crs
+from buildmap.vector.projection import is_finite, projection
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
@@ -209,7 +210,7 @@ def _batches(
     rows: int,
 ) -> Iterator[FootprintRows]:
     """Make polygons of the rows of a file, and let go of each row that is done."""
-    reproject = _projection(*between)
+    reproject = projection(*between)
     for start in range(0, max(len(wkb), 1), rows):
         part = slice(start, start + rows)
         yield _polygons_in(
@@ -260,9 +261,9 @@ def repair(
     shapes = geometries[origin]
     thick = shapely.has_z(shapes) | shapely.has_m(shapes)
     shapes[thick] = shapely.force_2d(shapes[thick])
-    finite = _is_finite(shapes)
+    finite = is_finite(shapes)
     moved = shapes[finite] if reproject is None else reproject(shapes[finite])
-    arrived = _is_finite(moved)
+    arrived = is_finite(moved)
     shapes = moved[arrived]
     polygonal = shapely.get_dimensions(shapes) == 2
     shapes = shapes[polygonal]
@@ -293,22 +294,6 @@ def _polygons_of(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDAr
         rows = rows[index]
     keep = (shapely.get_type_id(shapes) == _POLYGON) & ~shapely.is_empty(shapes)
     return shapes[keep], rows[keep]
-
-
-def _is_finite(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
-    coordinates, index = shapely.get_coordinates(shapes, return_index=True)
-    finite = np.ones(len(shapes), np.bool_)
-    finite[index[~np.isfinite(coordinates).all(axis=1)]] = False
-    return finite
-
-
-def _projection(
-    source: CRS | None, target: CRS | None
-) -> Callable[[NDArray[np.object_]], NDArray[np.object_]] | None:
-    if source is None or target is None or source == target:
-        return None
-    transformer = Transformer.from_crs(source, target, always_xy=True)
-    return lambda shapes: np.asarray(shapely.transform(shapes, transformer.transform, interleaved=False))
 
 
 def _box_between(bbox: Box, target: CRS | None, source: CRS | None) -> Box | None:

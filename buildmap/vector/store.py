@@ -6,31 +6,22 @@ A shapely polygon of five corners takes more than a kilobyte; here it takes some
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from buildmap.vector.ragged import Ragged
+
 _AT_A_TIME = 65_536
-
-
-class Flat(NamedTuple):
-    """Coordinates of polygons one after the other, as compiled loops take them."""
-
-    coordinates: NDArray[np.float64]
-    """(c, 2) x and y along all rings, each ring closed."""
-    ring_offsets: NDArray[np.int64]
-    """(rings + 1,) where each ring starts in `coordinates`."""
-    polygon_offsets: NDArray[np.int64]
-    """(n + 1,) where each polygon starts in `ring_offsets`; its first ring is the exterior."""
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots, which `cached_property` could not fill
 class PolygonStore:
     """The polygons of a layer, never to be changed."""
 
-    flat: Flat
+    flat: Ragged
     """Coordinates and offsets."""
     bounds: NDArray[np.float64]
     """(n, 4) left, bottom, right, top."""
@@ -57,7 +48,7 @@ class PolygonStore:
                 part.append(array)
         coordinates, ring_sizes, polygon_sizes, bounds, area = parts
         return cls(
-            flat=Flat(
+            flat=Ragged(
                 _joined(coordinates, (0, 2), np.float64),
                 _offsets(_joined(ring_sizes, (0,), np.int64)),
                 _offsets(_joined(polygon_sizes, (0,), np.int64)),
@@ -72,8 +63,8 @@ class PolygonStore:
     @property
     def corners(self) -> NDArray[np.int64]:
         """(n,) vertices of all rings, each counted once."""
-        first_ring = self.flat.polygon_offsets
-        vertices: NDArray[np.int64] = np.diff(self.flat.ring_offsets[first_ring])
+        first_ring = self.flat.polygons
+        vertices: NDArray[np.int64] = np.diff(self.flat.rings[first_ring])
         return vertices - np.diff(first_ring)
 
     @cached_property
@@ -104,10 +95,10 @@ class PolygonStore:
             raise ValueError("rows are indices, not a mask")
         return np.arange(len(self))[rows]  # negative ones count from the end, others are refused
 
-    def _flat_of(self, rows: NDArray[np.int64]) -> Flat:
-        rings, polygon_offsets = _runs(self.flat.polygon_offsets, rows)
-        corners, ring_offsets = _runs(self.flat.ring_offsets, rings)
-        return Flat(self.flat.coordinates[corners], ring_offsets, polygon_offsets)
+    def _flat_of(self, rows: NDArray[np.int64]) -> Ragged:
+        rings, polygon_offsets = _runs(self.flat.polygons, rows)
+        corners, ring_offsets = _runs(self.flat.rings, rings)
+        return Ragged(self.flat.corners[corners], ring_offsets, polygon_offsets)
 
 
 def _flatten(polygons: NDArray[np.object_]) -> tuple[NDArray[np.generic], ...]:

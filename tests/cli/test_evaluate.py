@@ -190,7 +190,8 @@ def pairs_table(tmp_path: Path, *lines: str) -> Path:
     return table
 
 
-def test_pairs_from_a_table_are_grouped_by_a_column(files: Files, wrong: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("files")
+def test_pairs_from_a_table_are_grouped_by_a_column(wrong: Path, tmp_path: Path) -> None:
     table = pairs_table(
         tmp_path, "prediction,truth,town", "p.tif,t.tif,Ulm", f"{wrong},t.tif,Bonn", "p.tif,t.tif,Bonn"
     )
@@ -263,7 +264,8 @@ def test_maps_are_compared_whatever_is_measured(files: Files, wrong: Path, measu
     assert set(paired) == {"iou", "f1"} | ({"object_f1"} if measures == "outlines" else set())
 
 
-def test_many_pairs_are_compared_as_images(files: Files, wrong: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("files")
+def test_many_pairs_are_compared_as_images(wrong: Path, tmp_path: Path) -> None:
     table = pairs_table(tmp_path, "prediction,truth,other", *["p.tif,t.tif,wrong.tif"] * 6)
     summary = score("--pairs", table)
     test = summary["paired"]["iou"]
@@ -283,6 +285,17 @@ def test_the_table_holds_the_numbers_of_the_summary(files: Files, wrong: Path, t
     assert rows[0]["prediction"] == str(wrong)
 
 
+def test_the_table_goes_to_stdout_instead_of_the_scores(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*files, "--csv", "scores.csv", "-q")[0] == 0
+    code, out, err = run(*files, "--csv", "-", "-q")
+    assert (code, err) == (0, "")
+    assert out == (tmp_path / "scores.csv").read_text(encoding="utf-8")
+    assert not Path("-").exists()
+
+
 def test_the_report_is_one_page_with_the_crops_of_the_image(
     files: Files, wrong: Path, tmp_path: Path, mask: np.ndarray
 ) -> None:
@@ -293,12 +306,12 @@ def test_the_report_is_one_page_with_the_crops_of_the_image(
     pages = [path.read_text(encoding="utf-8") for path in (plain, drawn)]
     for page in pages:
         assert page.lstrip().lower().startswith("<!doctype html>")
-        assert "How good is wrong.tif?" in page
+        assert "<h1>How good is wrong.tif?</h1>" in page
         assert f"{summary['total']['pixels']['iou']:.3f}"[:4] in page
-        assert page.count("data:image/png;base64,") == 1  # one cell
+        assert page.count('<img src="data:image/png;base64,') == 1  # one cell
         assert "http-equiv" not in page
         assert "<script" not in page
-    pictures = [page.split("data:image/png;base64,")[1].split('"')[0] for page in pages]
+    pictures = [page.split('<img src="data:image/png;base64,')[1].split('"')[0] for page in pages]
     assert len(pictures[1]) > len(pictures[0]) > 100  # an image has more to tell than gray
 
 
@@ -315,7 +328,7 @@ def test_the_report_tells_what_was_typed(files: Files, tmp_path: Path) -> None:
     assert "1.5 m" in page
 
 
-def test_mistakes_are_layers_as_many_as_counted(files: Files, tmp_path: Path, mask: np.ndarray) -> None:
+def test_mistakes_are_layers_as_many_as_counted(tmp_path: Path) -> None:
     polygons = [box(400_000 + x, 4_999_980, 400_006 + x, 4_999_990) for x in (0, 10, 20)]
     truth = write_layer(tmp_path / "t.gpkg", [*polygons, box(400_030, 4_999_980, 400_034, 4_999_983)])
     joined = box(400_000, 4_999_980, 400_016, 4_999_990)  # over the first two
@@ -351,7 +364,8 @@ def test_outputs_are_not_replaced_unless_asked(files: Files, wrong: Path, tmp_pa
         assert output.read_bytes()[:3] != b"old"
 
 
-def test_what_was_there_stays_where_a_run_fails_midway(files: Files, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("files")
+def test_what_was_there_stays_where_a_run_fails_midway(tmp_path: Path) -> None:
     far = write_raster(
         tmp_path / "far.tif", np.ones((5, 5), np.uint8), transform=ORIGIN.translation(9e5, 9e5) @ ORIGIN
     )
@@ -420,6 +434,10 @@ def test_mistakes_go_into_a_geopackage_only(files: Files, tmp_path: Path) -> Non
         (["--seed", "-1"], ["--seed"]),
         (["--cell-m", "nan"], ["--cell-m", "not a finite number"]),
         (["--boundary-m", "0"], ["--boundary-m"]),
+        (["--cell-m", "1e300"], ["--cell-m", "1000000000"]),
+        (["--csv", "-", "--json"], ["only one of --csv and --json"]),
+        (["--html", "-"], ["stdout"]),
+        (["--errors", "-"], ["stdout"]),
     ],
 )
 def test_what_does_not_exist_is_a_usage_error_with_all_choices(
@@ -432,7 +450,8 @@ def test_what_does_not_exist_is_a_usage_error_with_all_choices(
     assert [text for text in told if text not in err] == []
 
 
-def test_a_column_that_is_not_there_is_told_before_any_work(files: Files, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("files")
+def test_a_column_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> None:
     table = pairs_table(tmp_path, "prediction,truth,town,year", "p.tif,t.tif,Ulm,2020")
     code, out, err = run("--pairs", table, "--by", "twon")
     assert (code, out) == (2, "")
@@ -467,7 +486,8 @@ def test_a_column_that_regions_lack_is_65_with_those_they_have(files: Files, tmp
     assert "town" in err
 
 
-def test_rows_of_a_table_whose_files_are_missing_are_all_named(files: Files, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("files")
+def test_rows_of_a_table_whose_files_are_missing_are_all_named(tmp_path: Path) -> None:
     table = pairs_table(tmp_path, "prediction,truth", "p.tif,t.tif", "x.tif,t.tif", "p.tif,y.gpkg")
     code, out, err = run("--pairs", table)
     assert (code, out) == (66, "")
@@ -477,13 +497,15 @@ def test_rows_of_a_table_whose_files_are_missing_are_all_named(files: Files, tmp
     ]
 
 
-def test_a_table_without_truths_is_65(files: Files, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("files")
+def test_a_table_without_truths_is_65(tmp_path: Path) -> None:
     code, _, err = run("--pairs", pairs_table(tmp_path, "prediction,thruth", "p.tif,t.tif"))
     assert code == 65
     assert err.endswith("lacks the column truth\n hint: did you mean 'thruth'?\n")
 
 
-def test_some_pairs_with_another_prediction_and_some_without_are_65(files: Files, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("files")
+def test_some_pairs_with_another_prediction_and_some_without_are_65(tmp_path: Path) -> None:
     table = pairs_table(tmp_path, "prediction,truth,other", "p.tif,t.tif,p.tif", "p.tif,t.tif,")
     code, _, err = run("--pairs", table)
     assert code == 65
@@ -551,6 +573,25 @@ def test_a_file_and_a_folder_are_65(files: Files, tmp_path: Path) -> None:
     code, _, err = run(files[0], tmp_path)
     assert code == 65
     assert " hint: compare files, or folders" in err
+
+
+def test_rims_too_wide_to_be_held_are_65_with_a_width_that_fits(files: Files) -> None:
+    code, out, err = run(*files, "--boundary-m", 1e9)
+    assert (code, out) == (65, "")
+    assert "pixels wide; 1,024 is the most" in err
+    fits = err.split("--boundary-m ")[1].split(",")[0]
+    assert (
+        score(*files, "--boundary-m", fits, "--measures", "boundary")["total"]["boundary"]["width_px"] > 1000
+    )
+    assert score(*files, "--boundary-m", 1e9, "--measures", "none")["total"]["boundary"] is None
+
+
+def test_pixels_without_data_on_either_side_are_65_with_what_to_look_at(files: Files, tmp_path: Path) -> None:
+    blank = write_raster(tmp_path / "blank.tif", np.full((90, 70), 9, np.uint8), nodata=9)
+    code, _, err = run(blank, files[1])
+    assert code == 65
+    assert "no valid pixel in common" in err
+    assert err.endswith(f" hint: look for nodata: gdalinfo -stats {blank}\n")
 
 
 def test_cells_too_many_to_keep_are_65_with_a_size_that_fits(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from buildmap.cli.app import app
 from buildmap.errors import StorageError
-from buildmap.vector.writer import FootprintWriter
+from buildmap.vector.writing.writer import FootprintWriter
 from tests.scenes import UTM, blocks_mask, write_raster
 
-RAW = ("--simplify-m", 0, "--min-area-m2", 0, "--min-hole-m2", 0, "-q")
+RAW = ("--method", "raw", "--min-area-m2", 0, "--min-hole-m2", 0, "-q")
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -108,14 +108,15 @@ def test_no_data_is_never_a_building(tmp_path: Path, kind: str) -> None:
     assert gpd.read_file(tmp_path / "out.gpkg").area.tolist() == [50.0]
 
 
-def test_many_strips_and_blocks_give_whole_buildings(
+def test_many_bands_and_blocks_give_whole_buildings(
     tmp_path: Path, mask: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = np.tile(mask, (20, 3))
     raster = write_raster(tmp_path / "m.tif", large, tiled=True, blockxsize=256, blockysize=256)
     assert run(raster, tmp_path / "one.gpkg", *RAW)[0] == 0
-    monkeypatch.setattr("buildmap.vectorize._STRIP_PX", 1)
-    assert run(raster, tmp_path / "many.gpkg", *RAW)[0] == 0
+    monkeypatch.setattr("buildmap.vectorize.rows_per_band", lambda _: 37)
+    code, out, _ = run(raster, tmp_path / "many.gpkg", *RAW, "--json")
+    assert (code, json.loads(out)["bands"]) == (0, 49)
     one, many = gpd.read_file(tmp_path / "one.gpkg"), gpd.read_file(tmp_path / "many.gpkg")
     assert one.to_wkb().equals(many.to_wkb())
     assert (burned(tmp_path / "one.gpkg", raster) == large).all()
@@ -198,8 +199,10 @@ def test_inputs_and_outputs_that_cannot_be_used_are_refused(tmp_path: Path, mask
     assert run(tmp_path / "none.tif", tmp_path / "out.gpkg")[0] == 66
     code, _, err = run(colored, tmp_path / "out.gpkg")
     assert code == 65 and "has 3 bands" in err and "gdal_translate -b 1" in err
-    code, _, err = run(raster, tmp_path / "out.fgb")
-    assert code == 73 and "only as .gpkg" in err
+    code, _, err = run(raster, tmp_path / "out.kml")
+    assert code == 73 and "only as .gpkg, .fgb" in err
+    code, _, err = run(raster, tmp_path / "out.gpkg", "-f", "shape")
+    assert code == 73 and "only as GPKG, FlatGeobuf" in err
     code, _, err = run(raster, tmp_path / "out.gpkg", "--layer", "gpkg_contents")
     assert code == 73 and "cannot have a layer 'gpkg_contents'" in err
     assert run(raster, raster, "--overwrite")[0] == 73

@@ -26,8 +26,8 @@ from buildmap.metrics.evaluation import Evaluation
 from buildmap.metrics.histogram import count_values
 from buildmap.metrics.scoring import PairFindings, boundary_width_px, score_pair
 from buildmap.metrics.similarity import similarity_sum
-from buildmap.vector import outlines
-from buildmap.vector.footprint import lowest_value
+from buildmap.vector.outlining import lowest_value
+from buildmap.vector.tracing import outlines
 from tests.scenes import ORIGIN, UTM, blocks_mask, write_layer, write_raster
 
 X, Y = 400_000, 5_000_000

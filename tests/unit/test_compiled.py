@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
-from buildmap.compiled import compiled, inlined
+from buildmap.compiled import compiled, inlined, uncounted
 
 
 @inlined
@@ -45,3 +47,26 @@ def test_nothing_is_kept_where_there_is_no_place_for_it(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.split() == ["False", "2"]
+
+
+@uncounted
+def count_up(values: NDArray[np.float64]) -> int:
+    for place in range(values.shape[0]):
+        values[place] = place
+    return int(values.shape[0])
+
+
+def test_an_uncounted_loop_works_on_the_arrays_it_is_given() -> None:
+    values = np.full(50, np.nan)
+    assert count_up(values) == 50
+    assert values.tolist() == list(range(50))
+    assert sys.getrefcount(values) == 2
+
+
+def test_an_uncounted_function_that_makes_an_array_does_not_compile() -> None:
+    @uncounted
+    def make(count: int) -> NDArray[np.float64]:
+        return np.empty(count)
+
+    with pytest.raises(NumbaError):
+        make(3)

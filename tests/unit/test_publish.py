@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from buildmap.errors import LockedError, OutputError, StorageError
-from buildmap.publish import check_distinct, check_output, staged
+from buildmap.publish import check_distinct, check_output, staged, streamed
 
 HALF_WAY = """
 import sys
@@ -210,3 +211,39 @@ def test_a_disk_too_full_for_the_lock_is_a_storage_error(
     with pytest.raises(StorageError, match="No space left"), staged(tmp_path / "a", overwrite=False):
         raise AssertionError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_gets_the_whole_file_and_nothing_stays_behind() -> None:
+    stream, content = io.BytesIO(), bytes(range(256)) * 9000
+    with streamed(stream, "a.fgb") as folder:
+        (folder / "spool").write_text("x")
+        (folder / "a.fgb").write_bytes(content)
+        assert stream.getvalue() == b""
+    assert stream.getvalue() == content
+    assert not folder.exists()
+
+
+def test_a_stream_gets_nothing_of_a_run_that_fails() -> None:
+    stream = io.BytesIO()
+
+    def run() -> Path:
+        with streamed(stream, "a.fgb") as folder:
+            (folder / "a.fgb").write_bytes(b"half")
+            seen.append(folder)
+            raise RuntimeError("power cut")
+
+    seen: list[Path] = []
+    with pytest.raises(RuntimeError, match="power cut"):
+        run()
+    assert stream.getvalue() == b""
+    assert not seen[0].exists()
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, StorageError), (errno.EPIPE, BrokenPipeError)])
+def test_a_full_disk_behind_a_stream_is_told_from_a_reader_that_left(number: int, kind: type) -> None:
+    class Broken(io.BytesIO):
+        def write(self, _content: object) -> int:
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(kind, match=os.strerror(number)), streamed(Broken(), "a.fgb") as folder:
+        (folder / "a.fgb").write_bytes(b"x")

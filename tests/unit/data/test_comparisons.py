@@ -82,8 +82,9 @@ def test_what_cannot_be_paired_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingInput, match="no rasters or layers"):
         find_comparisons(folder, folder)
     touch(folder, "a.tif", "a.gpkg")
-    with pytest.raises(InputError, match=r"two files named a: a\.gpkg, a\.tif"):
+    with pytest.raises(InputError, match=r"two files named a: a\.gpkg, a\.tif") as twice:
         find_comparisons(folder, folder)
+    assert "--pairs" in str(twice.value.hint)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -131,7 +132,7 @@ def test_files_that_are_not_there_are_all_named_with_their_rows(tmp_path: Path) 
         ("prediction;truth\np.tif;t.tif\n", "lacks the column prediction", "columns: prediction,truth"),
         ("prediction,truth\n", "has no rows", "columns: prediction,truth"),
         ("", "has no rows", "columns: prediction,truth"),
-        ('prediction,truth\n"p.tif', "is no CSV file: unexpected end of data", ""),
+        ('prediction,truth\n"p.tif', "is no CSV file: unexpected end of data", "columns: prediction,truth"),
     ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str, message: str, hint: str) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from buildmap.metrics.confusion import Confusion, EmptyRule, count, scores
 from buildmap.metrics.histogram import Histogram, count_by_cell, count_by_region, count_values
-from buildmap.vector.footprint import lowest_value
+from buildmap.vector.outlining import lowest_value
 from tests.scenes import blocks_mask
 
 Strip = tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]

@@ -11,8 +11,8 @@ import shapely
 from buildmap.errors import InputError
 from buildmap.metrics.mistakes import KINDS, Mistakes
 from buildmap.metrics.objects import Comparison, Objects, compare
-from buildmap.vector.layers import Layer, write_layers
 from buildmap.vector.store import PolygonStore
+from buildmap.vector.writing.layers import Layer, write_layers
 from tests.scenes import UTM
 
 CRS = rasterio.CRS.from_string(UTM)

@@ -120,8 +120,7 @@ def test_a_cell_larger_than_a_picture_is_cut_to_where_most_is_wrong(
     assert places[0].picture.shape == (16, 16, 3)
     x, y = (float(text) for text in places[0].where.split(" (")[0].split(", "))
     col, row = ~ORIGIN @ (x, y)
-    assert row - 8 <= 70 < 82 <= row + 8
-    assert col - 8 <= 37 < 48 <= col + 8
+    assert (row - 8 <= 70, row + 8 >= 82, col - 8 <= 37, col + 8 >= 48) == (True,) * 4
 
 
 def test_the_image_of_the_pair_is_drawn_on(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from buildmap.raster.blend import finish, weigh
 from buildmap.raster.probability import to_probability
-from buildmap.vector.footprint import lowest_value
+from buildmap.vector.outlining import lowest_value
 
 
 def test_what_predict_stores_is_read_back_unchanged() -> None:

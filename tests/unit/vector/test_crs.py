@@ -3,7 +3,7 @@ from pyproj import CRS
 from rasterio import crs as rasterio_crs
 
 from buildmap.errors import InputError
-from buildmap.vector.crs import as_crs
+from buildmap.vector.crs import as_crs, needed_crs
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,10 @@ def test_what_is_no_crs_is_refused_with_an_example(named: str) -> None:
     with pytest.raises(InputError, match="is not a CRS") as refusal:
         as_crs(named)
     assert "EPSG:32633" in str(refusal.value.hint)
+
+
+def test_a_layer_needs_a_crs() -> None:
+    assert needed_crs("EPSG:32633") == CRS(32633)
+    with pytest.raises(InputError, match="a layer without a CRS") as refusal:
+        needed_crs(None)
+    assert "rio edit-info --crs" in str(refusal.value.hint)

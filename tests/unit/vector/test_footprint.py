@@ -1,3 +1,9 @@
+"""Footprints on the map, with their attributes."""
+
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 import shapely
@@ -7,11 +13,12 @@ from scipy.ndimage import gaussian_filter
 from shapely.geometry import box
 
 from buildmap.errors import InputError
-from buildmap.vector.footprint import FootprintBatch, footprints, lowest_value
+from buildmap.vector.footprint import FootprintBatch, footprints
+from buildmap.vector.neighbours import Neighbours
 from buildmap.vector.outlining import Outlining
 from tests.scenes import ORIGIN, UTM
 
-EXACT = Outlining(threshold=0.5, simplify_m=0, min_area_m2=0, min_hole_m2=0)
+EXACT = Outlining(method="raw", min_area_m2=0, min_hole_m2=0)
 
 
 def cut(values: NDArray[np.uint8], height: int) -> list[NDArray[np.uint8]]:
@@ -23,8 +30,10 @@ def draw(values: NDArray[np.uint8], settings: Outlining = EXACT, *, height: int 
 
 
 def columns(batches: list[FootprintBatch]) -> list[list[object]]:
-    names = ("footprint_id", "area_m2", "perimeter_m", "confidence")
-    table = [np.concatenate([getattr(batch, name) for batch in batches]).tolist() for name in names]
+    names = [field.name for field in fields(FootprintBatch) if field.name != "polygons"]
+    table = [
+        np.concatenate([getattr(batch, name) for batch in batches]).astype(str).tolist() for name in names
+    ]
     return [*table, [polygon.wkb for batch in batches for polygon in batch.polygons]]
 
 
@@ -40,11 +49,25 @@ def test_a_house_has_its_place_area_perimeter_and_confidence() -> None:
     assert batch.confidence[0] == pytest.approx(0.75)
 
 
-def test_all_columns_are_the_same_for_any_height_of_strips() -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "raw"},
+        {"method": "simplify", "hysteresis": 0.9},
+        {"method": "adaptive"},
+        {"method": "adaptive", "split": True, "min_seed_px": 4},
+        {"method": "adaptive", "split": True, "min_seed_px": 4, "outline": "subpixel"},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_all_columns_are_the_same_for_any_height_of_bands(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     field = gaussian_filter(rng.standard_normal((90, 70)), 2)
     values = np.clip(127 + 900 * field, 0, 254).astype(np.uint8)
-    settings = Outlining(threshold=0.6, min_area_m2=2, min_hole_m2=1)
+    monkeypatch.setattr("buildmap.vector.streaming._BAND_PX", 1)
+    settings = Outlining(threshold=0.6, min_area_m2=2, min_hole_m2=1, **options)
     whole = columns(draw(values, settings, height=90))
     assert len(whole[0]) > 5
     assert columns(draw(values, settings, height=1)) == whole
@@ -52,11 +75,41 @@ def test_all_columns_are_the_same_for_any_height_of_strips() -> None:
 
 
 def test_ids_count_on_over_batches_and_small_footprints_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("buildmap.vector.outlines._COLLECT_FROM_CORNERS", 0)
+    monkeypatch.setattr("buildmap.vector.streaming._BAND_PX", 1)
+    monkeypatch.setattr("buildmap.vector.footprint.Neighbours", partial(Neighbours, 0))
     values = np.zeros((60, 20), np.uint8)
     values[2:12, 2:12] = values[20:22, 2:4] = values[40:50, 2:12] = 254
-    batches = draw(values, Outlining(threshold=0.5), height=5)
+    batches = draw(values, Outlining(), height=5)
     assert [batch.footprint_id.tolist() for batch in batches] == [[1], [2]]
+
+
+def test_the_smallest_area_is_that_of_the_footprint_as_it_is_written() -> None:
+    values = np.zeros((30, 60), np.uint8)
+    values[4:8, 4:9] = values[4:8, 20:26] = 254  # 5 m2 and 6 m2, on the ground two parts in a thousand more
+    for least, count in ((4.9, 2), (5.1, 1), (6.1, 0)):
+        batches = draw(values, Outlining(min_area_m2=least))
+        assert sum(map(len, batches)) == count, least
+        assert all((batch.area_m2 >= least).all() for batch in batches)
+
+
+def test_a_turned_house_has_its_orientation_from_east_to_north_and_its_verdict() -> None:
+    rows, cols = np.mgrid[:120, :120] - 60.0
+    along, across = np.cos(np.radians(20)), np.sin(np.radians(20))  # rows grow downwards: north is up
+    inside = (np.abs(cols * along - rows * across) < 40) & (np.abs(cols * across + rows * along) < 25)
+    (batch,) = draw(np.where(inside, 254, 0).astype(np.uint8), Outlining())
+    assert batch.orientation_deg[0] == pytest.approx(20, abs=1.5)  # of which 1.1 are the grid's convergence
+    assert batch.method.tolist() == ["adaptive"]
+    assert 0.95 < batch.iou_raw[0] < 1
+    assert 0 < batch.max_shift_m[0] < 1
+    assert batch.edge_certainty.tolist() == [1.0]
+    exact = draw(np.where(inside, 254, 0).astype(np.uint8))[0].polygons[0]
+    assert batch.iou_raw[0] == pytest.approx(
+        exact.intersection(batch.polygons[0]).area / exact.union(batch.polygons[0]).area, abs=1e-6
+    )
+    one, other = exact.exterior, batch.polygons[0].exterior
+    shifts = [one.distance(shapely.Point(corner)) for corner in other.coords]
+    shifts += [other.distance(shapely.Point(corner)) for corner in one.coords]
+    assert batch.max_shift_m[0] == pytest.approx(max(shifts), rel=2e-3)
 
 
 def test_small_holes_are_filled_in_square_metres() -> None:
@@ -72,32 +125,25 @@ def test_tolerance_is_in_metres_on_the_ground_in_degrees_too() -> None:
     values = np.where(np.abs(rows - cols) < 12, 254, 0).astype(np.uint8)
     transform = Affine(5e-6, 0, 13.4, 0, -5e-6, 52.5)
     corners = []
-    for simplify_m in (0.0, None, 30.0):
-        settings = Outlining(threshold=0.5, simplify_m=simplify_m)
+    for simplify_m in (0.0, None, 2.0):
+        settings = Outlining(method="simplify", simplify_m=simplify_m)
         (batch,) = footprints([values], transform=transform, crs="EPSG:4326", settings=settings)
         corners.append(int(shapely.get_num_coordinates(batch.polygons)[0]))
         assert batch.polygons[0].is_valid
         assert batch.polygons[0].exterior.is_ccw
-    assert corners[0] > 100 > corners[1] >= corners[2]
+    assert corners[0] > 100 > corners[1] > corners[2]
 
 
 def test_threshold_zero_takes_every_valid_pixel_and_no_other() -> None:
     values = np.zeros((8, 8), np.uint8)
     values[:, 4:] = 255
-    (batch,) = draw(values, Outlining(threshold=0, simplify_m=0, min_area_m2=0))
+    (batch,) = draw(values, Outlining(threshold=0, method="raw", min_area_m2=0))
     assert batch.polygons[0].equals(box(400_000, 4_999_996, 400_002, 5_000_000))
 
 
 def test_nothing_found_gives_no_batch() -> None:
     assert draw(np.zeros((8, 8), np.uint8)) == []
     assert list(footprints([], transform=ORIGIN, crs=UTM, settings=EXACT)) == []
-
-
-def test_the_first_value_reaches_the_threshold_and_the_one_below_does_not() -> None:
-    for threshold in (0.0, 0.1, 0.5, 1 / 3, 1.0, *(step / 254 for step in range(255))):
-        lowest = lowest_value(threshold)
-        assert lowest / 254 >= threshold - 1e-8
-        assert (lowest - 1) / 254 < threshold
 
 
 def test_a_raster_without_crs_is_refused_before_the_first_strip_is_read() -> None:

@@ -1,0 +1,1 @@
+"""Straight walls, right angles and circles, fitted to outlines."""

@@ -1,0 +1,91 @@
+"""Which names ask for a layer, and which formats can be written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildmap.errors import OutputError
+from buildmap.schema import did_you_mean
+
+_VECTOR_SUFFIXES = {
+    ".fgb",
+    ".geojson",
+    ".geojsonl",
+    ".geojsons",
+    ".gml",
+    ".gpkg",
+    ".json",
+    ".kml",
+    ".parquet",
+    ".pmtiles",
+    ".shp",
+    ".sqlite",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A format of layers that grows footprint by footprint."""
+
+    name: str
+    """GDAL's name of it."""
+    suffixes: tuple[str, ...]
+    """Ends of file names that ask for it."""
+    several_layers: bool = False
+    """A file has room for more than one layer."""
+    only_crs: str | None = None
+    """The one CRS its coordinates can be in; None for any."""
+
+
+GPKG = Format(name="GPKG", suffixes=(".gpkg",), several_layers=True)
+FLATGEOBUF = Format(name="FlatGeobuf", suffixes=(".fgb",))
+GEOJSON_SEQ = Format(name="GeoJSONSeq", suffixes=(".geojsonl", ".geojsons"), only_crs="OGC:CRS84")
+PARQUET = Format(name="Parquet", suffixes=(".parquet",))
+PMTILES = Format(name="PMTiles", suffixes=(".pmtiles",))
+FORMATS = (GPKG, FLATGEOBUF, GEOJSON_SEQ, PARQUET, PMTILES)
+
+
+def is_vector(path: Path) -> bool:
+    """Tell whether a name asks for a layer."""
+    return path.suffix.lower() in _VECTOR_SUFFIXES
+
+
+def format_of(path: Path, name: str | None = None) -> Format:
+    """Choose the format of an output.
+
+    Args:
+        path: Its suffix decides where nothing else does.
+        name: GDAL's name of a format, in any case.
+
+    Raises:
+        OutputError: If footprints cannot be written in such a format.
+    """
+    if name is not None:
+        known = {each.name.lower(): each for each in FORMATS}
+        if name.lower() in known:
+            return known[name.lower()]
+        listed = ", ".join(each.name for each in FORMATS)
+        raise OutputError(
+            f"footprints cannot be written as '{name}', only as {listed}",
+            hint=did_you_mean(name, [each.name for each in FORMATS]),
+        )
+    for each in FORMATS:
+        if path.suffix.lower() in each.suffixes:
+            return each
+    raise _refusal(path, ", ".join(suffix for each in FORMATS for suffix in each.suffixes))
+
+
+def check_format(path: Path) -> None:
+    """Refuse a name whose format has no room for several layers.
+
+    Raises:
+        OutputError: If it is no GeoPackage.
+    """
+    if path.suffix.lower() not in GPKG.suffixes:
+        raise _refusal(path, ".gpkg")
+
+
+def _refusal(path: Path, able: str) -> OutputError:
+    return OutputError(
+        f"footprints cannot be written as '{path.suffix or path.name}', only as {able}",
+        hint=f"write a .gpkg, then: ogr2ogr '{path.name}' '{path.stem}.gpkg' footprints",
+    )

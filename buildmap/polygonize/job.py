@@ -25,6 +25,7 @@ from buildmap.vector.tracing.outlines import Outlines
 from buildmap.vector.tracing.trace import NODATA
 
 _BAND_PX = 2**26
+_FEWEST_BANDS = 8
 _STRIP_PX = 2**23
 _CACHED_PX = 2**16
 """Pixels whose intermediate results stay close to the processor."""
@@ -55,8 +56,6 @@ class BandJob:
     """Rows of a band; the last may have fewer."""
     lowest: int
     """Values from this one to 254 are buildings."""
-    hole_px: int
-    """Holes of up to so many pixels may be filled."""
     settings: Outlining
     """How footprints are drawn."""
     transform: Affine
@@ -93,9 +92,18 @@ class BandTask:
         return draw_band(self.job, self.draw, index, read_band(_opened(self.job.source), self.job, index))
 
 
-def rows_per_band(width: int, *, band_px: int = _BAND_PX) -> int:
-    """Choose a height of bands for a raster with so many columns: whole blocks, and much less than memory."""
-    return max(band_px // width // BLOCK_PX, 1) * BLOCK_PX
+def rows_per_band(width: int, height: int, *, band_px: int = _BAND_PX) -> int:
+    """Choose a height of bands: whole blocks, much less than memory, and enough bands for several workers.
+
+    It does not depend on the number of workers, so that a run can be gone on with by more of them.
+
+    Args:
+        width: Columns of the raster.
+        height: Rows of the raster.
+        band_px: Pixels of the largest band, where it has more than one row of blocks.
+    """
+    rows = min(band_px // width, height // _FEWEST_BANDS)
+    return max(rows // BLOCK_PX, 1) * BLOCK_PX
 
 
 def plan_facts(job: BandJob) -> dict[str, str]:
@@ -106,7 +114,7 @@ def plan_facts(job: BandJob) -> dict[str, str]:
         "grid": f"{job.width} x {job.height} at {tuple(job.transform)[:6]}",
         "crs": job.crs,
         "settings": str(job.settings),
-        "values": f"from {job.lowest}, holes to {job.hole_px}",
+        "values": f"from {job.lowest}",
         "band_rows": str(job.band_rows),
     }
 
@@ -157,7 +165,6 @@ def draw_band(job: BandJob, draw: Draw, index: int, values: NDArray[np.uint8]) -
         above=index > 0,
         below=first + rows < job.height,
         lowest=job.lowest,
-        hole_px=job.hole_px,
     )
 
     def crop(left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:

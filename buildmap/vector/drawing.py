@@ -14,13 +14,15 @@ from buildmap.vector.holes import fill_holes
 from buildmap.vector.measures import local_maps
 from buildmap.vector.methods import fit
 from buildmap.vector.outlining import STEPS, Outlining, lowest_value
-from buildmap.vector.ragged import to_ragged
+from buildmap.vector.ragged import Ragged, to_ragged
 from buildmap.vector.tracing.bands import KNOWN_PX
 from buildmap.vector.tracing.label_outlines import label_outlines
 from buildmap.vector.tracing.outlines import Outlines
 from buildmap.vector.tracing.pixels import NODATA, covered, mean_step
+from buildmap.vector.tracing.seeds import count_seeds
 from buildmap.vector.tracing.split import split
-from buildmap.vector.tracing.subpixel import subpixel
+from buildmap.vector.tracing.subpixel import move_edges
+from buildmap.vector.validity import roll_back
 
 Crop = Callable[[int, int, int, int], NDArray[np.uint8]]
 """Gives the values from columns and rows (left, top) up to (right, bottom), 255 where unknown."""
@@ -123,10 +125,14 @@ def _parts(
         return alone
     may_split = outlines.peak[source] >= lowest_value(settings.seed)
     may_split &= outlines.pixels[source] >= 2 * settings.min_seed_px
+    bounds = shapely.bounds(whole).reshape(-1, 4).astype(np.int64)
     split_up = {}
     for number in np.flatnonzero(may_split):
+        box = _box(bounds[number : number + 1])
+        if box is None:
+            continue
         exact = outlines.polygons[source[number]]
-        found = _split_one(whole[number], exact, source[number], crop, settings)
+        found = _split_one((whole[number], exact), source[number], box, crop(*box), settings)
         if found is not None:
             split_up[int(number)] = found
     if not split_up:
@@ -142,26 +148,37 @@ def _parts(
 
 
 def _split_one(
-    whole: object, exact: object, number: np.int64, crop: Crop, settings: Outlining
+    outlines: tuple[object, object],
+    number: np.int64,
+    box: tuple[int, int, int, int],
+    around: NDArray[np.uint8],
+    settings: Outlining,
 ) -> _Parts | None:
     """Split one component between its seeds; None where it has one, or none.
 
-    The pixels of holes that were filled are given to the parts last, whatever their values.
+    Args:
+        outlines: With small holes filled, whose pixels are given to the parts last, whatever their values,
+            and exact.
+        number: Of the component.
+        box: Around it: left, top, right, bottom.
+        around: (rows, cols) values in the box; off the component, they may be another's.
+        settings: Threshold and seeds.
     """
-    box = _box(np.array([whole], np.object_))
-    if box is None:
+    whole, exact = outlines
+    col, row = shapely.get_coordinates(exact)[0].astype(int) - box[:2]
+    seed_value = lowest_value(settings.seed)
+    lowest = lowest_value(settings.threshold)
+    if count_seeds(around, around, (row, col), lowest, seed_value, settings.min_seed_px) < 2:
         return None
     known = _covered(exact, box)
-    values = np.where(known, crop(*box), np.uint8(0))
+    values = np.where(known, around, np.uint8(0))
     labels = split(
         values,
         _covered(whole, box),
-        seed_value=lowest_value(settings.seed),
+        seed_value=seed_value,
         min_seed_px=settings.min_seed_px,
     )
     count = int(labels.max())
-    if count < 2:
-        return None
     polygons, label = label_outlines(labels, left=box[0], top=box[1])
     pixels = np.bincount(labels[known], minlength=count + 1)[label]
     total = np.bincount(labels[known], values[known], count + 1)[label]
@@ -180,10 +197,13 @@ def _along_edges(
 
     Nothing is asked of the values in holes that were filled.
     """
-    certainty, raw = np.full(len(parts.polygons), np.nan), parts.polygons.copy()
-    units = [np.array([number]) for number in np.flatnonzero(parts.group == ALONE)]
-    for unit in [*units, *members(parts.group)]:
-        box = _box(parts.polygons[unit], margin=1)
+    certainty = np.full(len(parts.polygons), np.nan)
+    moved: dict[int, Ragged] = {}
+    outlines = to_ragged(parts.polygons)
+    bounds = shapely.bounds(parts.polygons).reshape(-1, 4).astype(np.int64)
+    alone = np.flatnonzero(parts.group == ALONE)
+    for unit in [*alone[:, None], *members(parts.group)]:
+        box = _box(bounds[unit], margin=1)
         if box is None:
             continue
         values = crop(*box)
@@ -191,14 +211,39 @@ def _along_edges(
             inside = np.logical_or.reduce([_covered(part, box) for part in parts.polygons[unit]])
             filled = inside & ~_covered(exact[parts.source[unit[0]]], box)
             values = np.where(filled, np.uint8(NODATA), values)
+        left, top = box[:2]
         for number in unit:
-            outline = to_ragged(parts.polygons[number : number + 1])
-            certainty[number] = mean_step(outline, values, box[0], box[1]) / STEPS
-        if settings.outline == "subpixel":
-            raw[unit] = subpixel(
-                parts.polygons[unit], values, left=box[0], top=box[1], threshold=settings.threshold
-            )
-    return certainty, raw
+            outline = _one_of(outlines, number)
+            certainty[number] = mean_step(outline, values, left, top) / STEPS
+            if settings.outline == "subpixel":
+                moved[number] = move_edges(outline, values, left=left, top=top, threshold=settings.threshold)
+    return certainty, _moved(parts.polygons, moved)
+
+
+def _moved(polygons: NDArray[np.object_], moved: dict[int, Ragged]) -> NDArray[np.object_]:
+    """Put moved outlines, by the numbers of their polygons, in the place of those that stay valid."""
+    if not moved:
+        return polygons.copy()
+    parts, chosen = list(moved.values()), list(moved)
+    lengths = np.concatenate([np.diff(part.rings) for part in parts])
+    rings = np.append(0, np.cumsum(lengths))
+    starts = np.append(0, np.cumsum([len(part.rings) - 1 for part in parts]))
+    corners = np.concatenate([part.corners for part in parts])
+    found = shapely.from_ragged_array(shapely.GeometryType.POLYGON, corners, (rings, starts))
+    out = polygons.copy()
+    out[chosen] = roll_back(np.asarray(found), polygons[chosen])
+    return out
+
+
+def _one_of(outlines: Ragged, number: int) -> Ragged:
+    """Give one polygon of many."""
+    first, end = outlines.polygons[number], outlines.polygons[number + 1]
+    rings = outlines.rings[first : end + 1]
+    return Ragged(
+        corners=outlines.corners[rings[0] : rings[-1]],
+        rings=rings - rings[0],
+        polygons=np.array([0, end - first]),
+    )
 
 
 def _covered(polygon: object, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
@@ -206,9 +251,9 @@ def _covered(polygon: object, box: tuple[int, int, int, int]) -> NDArray[np.bool
     return covered(to_ragged(np.array([polygon], np.object_)), left, top, (bottom - top, right - left))
 
 
-def _box(polygons: NDArray[np.object_], *, margin: int = 0) -> tuple[int, int, int, int] | None:
-    """Give the pixels around polygons as left, top, right, bottom; None where they are too many."""
-    left, top, right, bottom = (int(bound) for bound in shapely.total_bounds(polygons))
+def _box(bounds: NDArray[np.int64], *, margin: int = 0) -> tuple[int, int, int, int] | None:
+    """Give the pixels around (n, 4) bounds as left, top, right, bottom; None where they are too many."""
+    (left, top), (right, bottom) = bounds[:, :2].min(axis=0).tolist(), bounds[:, 2:].max(axis=0).tolist()
     if (right - left) * (bottom - top) > KNOWN_PX:
         return None
     return left - margin, top - margin, right + margin, bottom + margin

@@ -44,7 +44,7 @@ def scene(folder: Path, height: int) -> BandJob:
     job = make_job(
         folder / f"{height}.tif", np.tile(tile, (height // 2048, 1)), band_rows=2048, compress="deflate"
     )
-    return replace(job, band_rows=rows_per_band(WIDTH, band_px=BAND_PX))
+    return replace(job, band_rows=rows_per_band(WIDTH, job.height, band_px=BAND_PX))
 
 
 def drawn(job: BandJob, folder: Path, workers: int) -> tuple[int, float, float]:

@@ -114,7 +114,7 @@ def test_many_bands_and_blocks_give_whole_buildings(
     large = np.tile(mask, (20, 3))
     raster = write_raster(tmp_path / "m.tif", large, tiled=True, blockxsize=256, blockysize=256)
     assert run(raster, tmp_path / "one.gpkg", *RAW)[0] == 0
-    monkeypatch.setattr("buildmap.vectorize.rows_per_band", lambda _: 37)
+    monkeypatch.setattr("buildmap.vectorize.rows_per_band", lambda *_: 37)
     code, out, _ = run(raster, tmp_path / "many.gpkg", *RAW, "--json")
     assert (code, json.loads(out)["bands"]) == (0, 49)
     one, many = gpd.read_file(tmp_path / "one.gpkg"), gpd.read_file(tmp_path / "many.gpkg")

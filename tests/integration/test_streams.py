@@ -17,7 +17,7 @@ from buildmap.errors import BuildmapError
 from buildmap.publish import streamed
 from buildmap.vector.writing.formats import FLATGEOBUF
 from buildmap.vector.writing.writer import FootprintWriter
-from tests.unit.vector.test_writer import batch
+from tests.unit.vector.writing.test_writer import batch
 
 try:
     with (

@@ -8,7 +8,7 @@ from rasterio import features
 from shapely.geometry import shape
 
 from buildmap.vector.tracing import outlines
-from tests.unit.vector.test_outlines import trace
+from tests.unit.vector.tracing.test_outlines import trace
 
 MASKS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 1))
 

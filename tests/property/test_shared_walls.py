@@ -10,7 +10,7 @@ from buildmap.vector.store import PolygonStore
 from buildmap.vector.tracing.label_outlines import label_outlines
 from buildmap.vector.walls.coverage import fit_groups
 from buildmap.vector.walls.touching import touching_groups
-from tests.unit.vector.test_touching import parts_of
+from tests.unit.vector.walls.test_touching import parts_of
 
 
 @settings(max_examples=80, deadline=None)

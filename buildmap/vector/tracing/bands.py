@@ -52,7 +52,7 @@ class TracedBand:
 
 
 def trace_band(
-    values: NDArray[np.uint8], first_row: int, *, above: bool, below: bool, lowest: int, hole_px: int = 0
+    values: NDArray[np.uint8], first_row: int, *, above: bool, below: bool, lowest: int
 ) -> TracedBand:
     """Trace the 4-connected components of a band.
 
@@ -62,7 +62,6 @@ def trace_band(
         above: There is a band above this one.
         below: There is a band below this one.
         lowest: Values from this one to 254 are buildings.
-        hole_px: The values in holes of up to so many pixels are kept too.
 
     Raises:
         ValueError: If values are not uint8 in rows.
@@ -73,7 +72,7 @@ def trace_band(
     left, top, right, bottom = shapely.bounds(outlines.polygons).reshape(-1, 4).T
     is_cut = (above & (top == first_row)) | (below & (bottom == first_row + rows))
     is_small = (right - left) * (bottom - top) <= KNOWN_PX
-    reach = Reach(first_row=first_row, above=above, below=below, hole_px=hole_px)
+    reach = Reach(first_row=first_row, above=above, below=below)
     small = _runs_of(outlines.polygons[is_cut & is_small], values, first_row)
     runs = _runs_of(outlines.polygons[is_cut], values, first_row) if (is_cut & ~is_small).any() else small
     return TracedBand(
@@ -140,8 +139,8 @@ class Seam:
     def crop(self, left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
         """Give the values in a box around a component that was given last, until the next band is pushed.
 
-        Known are its pixels, those that touch them, also by a corner, and those in its holes, of up to as
-        many pixels as `trace_band` was told. All others may be 255, as what lies outside the raster.
+        Known are its pixels, and those that touch them, also by a corner. All others may be 255, as what
+        lies outside the raster.
         """
         return crop_spans(self._spans, (left, top, right, bottom))
 

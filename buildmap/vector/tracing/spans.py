@@ -33,8 +33,6 @@ class Reach(NamedTuple):
     """All of its first row is kept."""
     below: bool
     """All of its last row is kept."""
-    hole_px: int
-    """So many pixels between two runs are kept."""
 
 
 def spans_around(runs: Runs, values: NDArray[np.uint8], reach: Reach) -> Spans:
@@ -125,7 +123,7 @@ def _cover(
             start = max(runs.start[at[nearest]] - 1, 0)
             stop = min(runs.stop[at[nearest]] + 1, width)
             at[nearest] += 1
-            if found > first and start <= room[found - 1, 2] + reach.hole_px:
+            if found > first and start <= room[found - 1, 2]:
                 total += max(stop - room[found - 1, 2], 0)
                 room[found - 1, 2] = max(stop, room[found - 1, 2])
             else:

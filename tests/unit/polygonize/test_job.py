@@ -37,7 +37,6 @@ def make_job(path: Path, pixels: NDArray[np.generic], *, band_rows: int, **optio
         height=height,
         band_rows=band_rows,
         lowest=127,
-        hole_px=9,
         settings=Outlining(),
         transform=ORIGIN,
         crs=UTM,
@@ -53,7 +52,7 @@ def test_a_pickled_task_gives_what_is_traced_and_drawn_here(tmp_path: Path) -> N
     save(tmp_path / "band.npz", task(1))
     drawn, pieces = load(tmp_path / "band.npz")
     values = pixels[300:600] * np.uint8(254)
-    traced = trace_band(values, 300, above=True, below=True, lowest=127, hole_px=9)
+    traced = trace_band(values, 300, above=True, below=True, lowest=127)
     padded = np.pad(pixels * np.uint8(254), 1, constant_values=255)
     expected = drawer(job, sketch)(
         traced.finished, lambda left, top, right, bottom: padded[top + 1 : bottom + 1, left + 1 : right + 1]
@@ -102,10 +101,17 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_bands_are_whole_blocks_of_about_so_many_pixels() -> None:
-    assert rows_per_band(8192, band_px=2**26) == 8192
-    assert rows_per_band(65_537, band_px=2**26) == 512
-    assert rows_per_band(10_000, band_px=2**26) == 6656
-    assert rows_per_band(10**6, band_px=2**26) == 512
+    assert rows_per_band(8192, 10**6, band_px=2**26) == 8192
+    assert rows_per_band(65_537, 10**6, band_px=2**26) == 512
+    assert rows_per_band(10_000, 10**6, band_px=2**26) == 6656
+    assert rows_per_band(10**6, 10**6, band_px=2**26) == 512
+
+
+def test_a_raster_that_is_not_small_has_eight_bands_or_more() -> None:
+    assert rows_per_band(8192, 8 * 1024, band_px=2**26) == 1024
+    assert rows_per_band(8192, 8 * 1024 - 1, band_px=2**26) == 512
+    assert rows_per_band(100, 40_000, band_px=2**26) == 4608
+    assert rows_per_band(100, 700, band_px=2**26) == 512
 
 
 def test_the_plan_of_a_job_changes_with_all_that_bands_depend_on(tmp_path: Path) -> None:
@@ -115,7 +121,6 @@ def test_the_plan_of_a_job_changes_with_all_that_bands_depend_on(tmp_path: Path)
         replace(job, source=Source(rasters=(str(other),))),
         replace(job, band_rows=1024),
         replace(job, lowest=100),
-        replace(job, hole_px=10),
         replace(job, settings=Outlining(method="raw")),
         replace(job, transform=ORIGIN @ ORIGIN),
         replace(job, crs="EPSG:32634"),

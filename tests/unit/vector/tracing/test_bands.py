@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from rasterio import features
-from scipy.ndimage import binary_dilation, binary_fill_holes, gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.ndimage import label as label_components
 from shapely.geometry import shape
 
@@ -37,16 +37,13 @@ def in_bands(
     heights: list[int],
     *,
     lowest: int = 1,
-    hole_px: int = 0,
     see: See = lambda _outlines, _crop: None,
 ) -> Outlines:
     """Trace band by band; `see` is shown everything as it comes, with what gives the values around it."""
     seam, found = Seam(values.shape[1]), []
     for first, end in cut_at(values, heights):
         rows = values[first:end]
-        traced = trace_band(
-            rows, first, above=first > 0, below=end < len(values), lowest=lowest, hole_px=hole_px
-        )
+        traced = trace_band(rows, first, above=first > 0, below=end < len(values), lowest=lowest)
         see(traced.finished, lambda *box, rows=rows, first=first: crop_band(rows, first, box))
         put_together = seam.push(traced.cut, first, end - first)
         see(put_together, seam.crop)
@@ -163,7 +160,7 @@ def test_what_touches_no_inner_border_is_finished_in_its_band_and_all_else_is_cu
     assert [len(part) for part in (*alone.cut.runs, alone.cut.spans.values)] == [0] * 6
 
 
-def check_values(values: NDArray[np.uint8], *, lowest: int, hole_px: int) -> tuple[See, list[int]]:
+def check_values(values: NDArray[np.uint8], *, lowest: int) -> tuple[See, list[int]]:
     """Compare the values around each component with those of the raster, where they have to be known."""
     labels, _ = label_components((values >= lowest) & (values != NODATA))
     seen: list[int] = []
@@ -172,10 +169,7 @@ def check_values(values: NDArray[np.uint8], *, lowest: int, hole_px: int) -> tup
         for polygon in outlines.polygons:
             col, row = map(int, polygon.exterior.coords[0])
             component = labels == labels[row, col]
-            filled = binary_fill_holes(component, np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]]))
-            holes, count = label_components(filled & ~component)
-            small = np.isin(holes, [k for k in range(1, count + 1) if (holes == k).sum() <= hole_px])
-            known = binary_dilation(component, np.ones((3, 3))) | (small & (holes > 0))
+            known = binary_dilation(component, np.ones((3, 3)))
             left, top, right, bottom = (int(bound) for bound in polygon.bounds)
             around = crop(left - 1, top - 1, right + 1, bottom + 1)
             padded, mask = np.pad(values, 1, constant_values=NODATA), np.pad(known, 1, constant_values=True)
@@ -187,12 +181,10 @@ def check_values(values: NDArray[np.uint8], *, lowest: int, hole_px: int) -> tup
 
 
 @settings(max_examples=150, deadline=None)
-@given(values=MASKS, heights=HEIGHTS, hole_px=st.integers(0, 9))
-def test_the_values_around_every_component_are_known(
-    values: np.ndarray, heights: list[int], hole_px: int
-) -> None:
-    see, seen = check_values(values, lowest=1, hole_px=hole_px)
-    found = in_bands(values, heights, hole_px=hole_px, see=see)
+@given(values=MASKS, heights=HEIGHTS)
+def test_the_values_around_every_component_are_known(values: np.ndarray, heights: list[int]) -> None:
+    see, seen = check_values(values, lowest=1)
+    found = in_bands(values, heights, see=see)
     assert len(seen) == len(found)
 
 
@@ -201,8 +193,8 @@ def test_the_values_in_and_around_large_components_are_known() -> None:
     holes = 0
     for _ in range(40):
         values = blobs(rng)
-        see, seen = check_values(values, lowest=110, hole_px=12)
-        in_bands(values, list(rng.integers(1, 20, 3)), lowest=110, hole_px=12, see=see)
+        see, seen = check_values(values, lowest=110)
+        in_bands(values, list(rng.integers(1, 20, 3)), lowest=110, see=see)
         holes += sum(seen)
     assert holes > 100
 
@@ -218,7 +210,7 @@ def test_of_components_that_are_too_large_the_outline_is_kept_and_not_the_values
     traced = trace_band(values[10:20], 10, above=True, below=True, lowest=1)
     assert set(traced.cut.spans.row.tolist()) == {10, 19}
     assert traced.cut.runs.total.tolist() == [1200] * 10
-    see, seen = check_values(values[:, 12:], lowest=1, hole_px=0)
+    see, seen = check_values(values[:, 12:], lowest=1)
     in_bands(values[:, 12:], [10], see=see)
     assert seen == [0]
 
@@ -260,20 +252,3 @@ def test_a_crop_of_a_band_is_the_raster_where_it_is_in_the_band_and_no_data_else
     assert crop_band(values, 7, (-1, 6, 2, 9)).tolist() == [[255, 255, 255], [255, 0, 1], [255, 4, 5]]
     assert crop_band(values, 7, (3, 9, 6, 11)).tolist() == [[11, 255, 255], [255, 255, 255]]
     assert (crop_band(values, 7, (4, 7, 6, 9)) == NODATA).all()
-
-
-def test_the_values_in_a_hole_that_lies_on_a_border_are_known_up_to_its_size() -> None:
-    values = np.full((7, 7), 200, np.uint8)
-    values[1:6, 1:6] = np.arange(25).reshape(5, 5)
-    crops: list[NDArray[np.uint8]] = []
-    for hole_px in (25, 0):
-        in_bands(
-            values,
-            [3],
-            lowest=100,
-            hole_px=hole_px,
-            see=lambda found, crop: crops.extend(crop(0, 0, 7, 7) for _ in found.polygons),
-        )
-    filled, empty = crops
-    np.testing.assert_array_equal(filled, values)
-    assert empty[4, 3] == NODATA

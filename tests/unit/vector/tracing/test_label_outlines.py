@@ -8,7 +8,7 @@ from shapely.geometry import Polygon, shape
 
 from buildmap.vector.tracing.label_outlines import label_outlines
 from buildmap.vector.tracing.outlines import OutlineTracer
-from tests.unit.vector.test_flood import flooded_by_heap
+from tests.unit.vector.tracing.test_flood import flooded_by_heap
 
 
 def grown(rng: np.random.Generator, rows: int, cols: int, seeds: int) -> NDArray[np.int32]:

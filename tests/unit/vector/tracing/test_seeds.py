@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from buildmap.vector.tracing.seeds import count_seeds
-from tests.unit.vector.test_flood import blurred
+from tests.unit.vector.tracing.test_flood import blurred
 
 
 def counted(

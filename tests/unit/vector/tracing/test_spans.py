@@ -14,11 +14,11 @@ from buildmap.vector.tracing.trace import Runs
 VALUES = np.arange(40, dtype=np.uint8).reshape(4, 10)
 
 
-def around(*, above: bool = False, below: bool = False, hole_px: int = 0) -> Spans:
+def around(*, above: bool = False, below: bool = False) -> Spans:
     """Cut out what is around two runs in row 101 of the rows 100..103."""
     row, start, stop = (np.array(part, np.int32) for part in ([101, 101], [0, 6], [2, 7]))
     runs = Runs(row, start, stop, np.zeros(2, np.int64), np.zeros(2, np.uint8))
-    return spans_around(runs, VALUES, Reach(100, above, below, hole_px))
+    return spans_around(runs, VALUES, Reach(100, above, below))
 
 
 def places(spans: Spans) -> list[list[int]]:
@@ -32,12 +32,19 @@ def test_a_pixel_around_each_run_is_kept_with_its_value() -> None:
     assert spans.offsets.tolist() == [0, 3, 6, 9, 12, 15, 18]
 
 
-def test_rows_next_to_other_bands_are_kept_whole_and_narrow_gaps_closed() -> None:
-    assert places(around(above=True, below=True, hole_px=2)) == [
+def test_rows_next_to_other_bands_are_kept_whole() -> None:
+    assert places(around(above=True, below=True)) == [
         [100, 0, 10],
-        [101, 0, 8],
-        [102, 0, 8],
+        *([row, *cols] for row in (101, 102) for cols in ([0, 3], [5, 8])),
         [103, 0, 10],
+    ]
+
+
+def test_the_pixels_around_two_runs_are_one_span_where_they_meet() -> None:
+    row, start, stop = (np.array(part, np.int32) for part in ([101, 101], [0, 4], [2, 7]))
+    runs = Runs(row, start, stop, np.zeros(2, np.int64), np.zeros(2, np.uint8))
+    assert places(spans_around(runs, VALUES, Reach(100, False, False))) == [
+        [row, 0, 8] for row in (100, 101, 102)
     ]
 
 

@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from buildmap.vector.tracing.flood import fill
 from buildmap.vector.tracing.split import MAX_SPLIT_PX, MIN_SEED_PX, SEED_PROBABILITY, seed_score, split
-from tests.unit.vector.test_flood import large_parts
+from tests.unit.vector.tracing.test_flood import large_parts
 
 
 def houses(groove: float = 0.6) -> NDArray[np.uint8]:

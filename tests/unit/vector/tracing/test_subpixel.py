@@ -13,7 +13,7 @@ from buildmap.vector.ragged import to_ragged
 from buildmap.vector.tracing.label_outlines import label_outlines
 from buildmap.vector.tracing.outlines import OutlineTracer
 from buildmap.vector.tracing.subpixel import move_edges, subpixel
-from tests.unit.vector.test_flood import blurred
+from tests.unit.vector.tracing.test_flood import blurred
 
 HALF = 127.0
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from buildmap.vector.ragged import to_ragged
 from buildmap.vector.tracing.label_outlines import label_outlines
 from buildmap.vector.walls.arcs import Walls, find_walls, without_short
-from tests.unit.vector.test_touching import parts_of
+from tests.unit.vector.walls.test_touching import parts_of
 
 
 def walls_between(labels: list[list[int]]) -> Walls:

@@ -9,7 +9,7 @@ from buildmap.vector.tracing.label_outlines import label_outlines
 from buildmap.vector.walls.arcs import Walls, find_walls
 from buildmap.vector.walls.ends import Plan, plan_walls
 from buildmap.vector.walls.lines import Lines, draw_lines
-from tests.unit.vector.test_feet import outline_of
+from tests.unit.vector.walls.test_feet import outline_of
 
 
 def walls_in(labels: np.ndarray) -> tuple[Walls, shapely.Polygon]:

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from buildmap.vector.tracing.label_outlines import label_outlines
 from buildmap.vector.walls.gaps import without_gaps
-from tests.unit.vector.test_touching import parts_of
+from tests.unit.vector.walls.test_touching import parts_of
 
 
 def closed(labels: np.ndarray) -> np.ndarray:

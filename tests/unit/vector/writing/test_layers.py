@@ -103,7 +103,7 @@ warnings.simplefilter("ignore")
 from pathlib import Path
 from buildmap.errors import StorageError
 from buildmap.vector.writing.layers import write_layers
-from tests.unit.vector.test_layers import UTM, squares
+from tests.unit.vector.writing.test_layers import UTM, squares
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 try:

@@ -167,7 +167,7 @@ import numpy as np
 from buildmap.errors import StorageError
 from buildmap.vector.writing.formats import format_of
 from buildmap.vector.writing.sinks import sink_for
-from tests.unit.vector.test_sinks import append, target
+from tests.unit.vector.writing.test_sinks import append, target
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 path = Path({str(tmp_path)!r}) / ("out" + {kind.suffixes[0]!r})

@@ -235,7 +235,7 @@ warnings.simplefilter("ignore")
 from pathlib import Path
 from buildmap.errors import StorageError
 from buildmap.vector.writing.writer import FootprintWriter
-from tests.unit.vector.test_writer import UTM, batch
+from tests.unit.vector.writing.test_writer import UTM, batch
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 try:

@@ -25,7 +25,7 @@ from buildmap.raster.parts import DamagedPart, read_rows
 from buildmap.raster.seams import SeamAudit, Seams, summarize
 from buildmap.raster.windows import Window
 from buildmap.raster.writer import write_cog
-from buildmap.vector.writing.formats import check_format, is_vector
+from buildmap.vector.writing.formats import format_of, is_vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -212,7 +212,12 @@ def dry_run(
 
 def _check_output(output: Path, names: tuple[str, ...], prediction: Prediction) -> None:
     if is_vector(output):
-        check_format(output)
+        kind = format_of(output)
+        if prediction.skip_errors and not kind.several_layers:
+            raise OutputError(
+                f"{kind.name} has no room for a layer of gaps, which --on-error skip may leave",
+                hint=f"{output.stem}.gpkg",
+            )
     elif output.suffix.lower() not in {".tif", ".tiff"}:
         raise OutputError(f"{output} does not end in .tif or .gpkg", hint=f"{output.stem}.tif")
     layers = [] if prediction.aoi is None else [prediction.aoi]

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -23,6 +23,7 @@ from buildmap.polygonize.job import BandJob, open_source, plan_facts, rows_per_b
 from buildmap.provenance import Provenance, fingerprint_file
 from buildmap.publish import check_distinct, staged, streamed
 from buildmap.raster.area import bounding_box
+from buildmap.raster.grid import Bounds
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.source import Source
 from buildmap.vector.area_of_interest import Within, read_area
@@ -153,19 +154,20 @@ def vectorize(
     settings, delivery, running = settings or Outlining(), delivery or Delivery(), running or Running()
     kind = _check_output(output, delivery, Path(raster))
     source = Source(rasters=(str(raster),))
-    with open_source(source) as reader, _folder(output, running) as folder:
+    with open_source(source) as reader:
         crs = _check(reader, delivery.assume_crs)
         job = _job(source, reader, crs, settings)
-        if running.restart:
-            rmtree(folder / _BANDS, ignore_errors=True)
-        journal = Journal(folder / _BANDS, plan_facts(job), suffix=SUFFIX)
-        resumed = len(journal.done())
+        within = _within(delivery, crs, reader.grid.bounds, "the raster")
         executor = executor_for(workers=running.workers, dask=running.dask)
-        bands = partial(drawn_bands, job, draw, journal, executor, progress=progress or Silent(), stop=stop)
-        within = None
-        if delivery.aoi is not None:
-            within = Within(read_area(delivery.aoi, crs=crs, bounds=reader.grid.bounds, of="the raster"))
-        with _steps_writer(delivery, job, running) as steps:
+        with (
+            _folder(output, running, resume=True) as folder,
+            _journal(folder, job, running) as journal,
+            _steps_writer(delivery, job, running) as steps,
+        ):
+            resumed = len(journal.done())
+            bands = partial(
+                drawn_bands, job, draw, journal, executor, progress=progress or Silent(), stop=stop
+            )
             batches = placed(
                 bands() if settings.method != "paper" else _by_paper(bands, job, delivery, reader, steps),
                 transform=job.transform,
@@ -230,14 +232,13 @@ def refit_layer(
             f"{layer} is a layer: --method paper, --split and --outline subpixel need a raster",
             hint="give the raster of probability it was made from",
         )
-    with _folder(output, replace(running, restart=True)) as folder:
+    with _folder(output, running, resume=False) as folder:
         found = read_footprints(layer, crs=None, layer=from_layer)
         if found.crs is None:
             raise InputError(f"{layer} has no CRS", hint=f"ogr2ogr -a_srs EPSG:CODE with_crs.gpkg '{layer}'")
         within = None
-        if delivery.aoi is not None and len(found.polygons):
-            bounds = bounding_box(found.polygons)
-            within = Within(read_area(delivery.aoi, crs=found.crs, bounds=bounds, of=str(layer)))
+        if len(found.polygons):
+            within = _within(delivery, found.crs, bounding_box(found.polygons), str(layer))
         batches = placed(
             [refit(found.polygons, crs=found.crs, gsd_m=gsd_m, settings=settings)],
             transform=Affine.identity(),
@@ -245,6 +246,7 @@ def refit_layer(
             settings=settings,
             within=within,
             source_date=delivery.source_date,
+            swallow=False,  # polygons that overlap are how somebody drew them
         )
         written = _write(
             folder / _name(output), kind, batches, found.crs, delivery, _provenance(layer, settings)
@@ -271,23 +273,65 @@ def _check_output(output: Path, delivery: Delivery, source: Path) -> Format:
         if kind != FLATGEOBUF:
             raise OutputError(f"{kind.name} cannot be streamed", hint="stream FlatGeobuf, or name a file")
         return kind
-    check_distinct(output, source, *([delivery.aoi] if delivery.aoi else []))
+    inputs = [source] if delivery.aoi is None else [source, delivery.aoi]
+    check_distinct(output, *inputs)
+    if delivery.keep_steps is not None:
+        _check_steps(delivery.keep_steps, output, inputs)
     return format_of(output, delivery.format)
+
+
+def _check_steps(steps: Path, output: Path, inputs: list[Path]) -> None:
+    if format_of(steps) != GPKG:
+        raise OutputError(
+            f"{steps} must be a GeoPackage: it holds several layers", hint=f"--keep-steps {steps.stem}.gpkg"
+        )
+    if steps.absolute() == output.absolute():
+        raise OutputError(f"{steps} is both the output and what --keep-steps names", hint="name another file")
+    check_distinct(steps, *inputs)
 
 
 def _name(output: Path) -> str:
     return "footprints.fgb" if output == STREAM else output.name
 
 
-def _folder(output: Path, running: Running) -> AbstractContextManager[Path]:
+def _folder(output: Path, running: Running, *, resume: bool) -> AbstractContextManager[Path]:
     """Claim the folder in which the output is made."""
     if output == STREAM:
         return streamed(sys.stdout.buffer, _name(output))
-    return staged(output, overwrite=running.overwrite, resume=not running.restart, wait_s=running.wait_s)
+    return staged(output, overwrite=running.overwrite, resume=resume, wait_s=running.wait_s)
+
+
+@contextmanager
+def _journal(folder: Path, job: BandJob, running: Running) -> Iterator[Journal]:
+    """Open the journal of the bands; a run that fails before its first band leaves nothing behind."""
+    if running.restart:
+        rmtree(folder / _BANDS, ignore_errors=True)
+    journal = Journal(folder / _BANDS, plan_facts(job), suffix=SUFFIX)
+    try:
+        yield journal
+    finally:
+        if not journal.done():
+            rmtree(folder, ignore_errors=True)
+
+
+def _within(delivery: Delivery, crs: "CRS", bounds: Bounds, of: str) -> Within | None:
+    """Read the area of interest, where there is one."""
+    if delivery.aoi is None:
+        return None
+    return Within(read_area(delivery.aoi, crs=crs, bounds=bounds, of=of))
 
 
 def _check(reader: RasterReader, assume_crs: str | None) -> "CRS":
     """Refuse a raster that is no map of buildings; give the CRS to work in."""
+    crs = _crs_of(reader, assume_crs)
+    if not (crs.is_projected or crs.is_geographic):
+        raise InputError(
+            f"areas cannot be measured in {crs.name}", hint="warp the raster to a map projection"
+        )
+    return crs
+
+
+def _crs_of(reader: RasterReader, assume_crs: str | None) -> "CRS":
     grid = reader.grid
     if len(reader.bands) != 1:
         raise InputError(
@@ -358,8 +402,6 @@ def _steps_writer(delivery: Delivery, job: BandJob, running: Running) -> Iterato
     if delivery.keep_steps is None:
         yield None
         return
-    if format_of(delivery.keep_steps) != GPKG:
-        raise OutputError(f"{delivery.keep_steps} must be a GeoPackage: it holds several layers")
     with staged(delivery.keep_steps, overwrite=running.overwrite) as folder:
         steps = StepsWriter(folder / delivery.keep_steps.name, crs=as_crs(job.crs), transform=job.transform)
         yield steps

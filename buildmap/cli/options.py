@@ -2,6 +2,7 @@
 
 import math
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +20,29 @@ def number(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number")
     return value
+
+
+def date(value: str | None) -> str | None:
+    """Refuse what is no day, month or year."""
+    if value is None:
+        return None
+    try:
+        datetime.strptime(value, {4: "%Y", 7: "%Y-%m", 10: "%Y-%m-%d"}.get(len(value), ""))
+    except ValueError as error:
+        raise typer.BadParameter(f"'{value}' is not a date such as 2024-06-30, 2024-06 or 2024") from error
+    return value
+
+
+def given(ctx: typer.Context, names: set[str]) -> str:
+    """Name those of some options that stand on the command line; '' if none does."""
+    stated = [
+        max(param.opts, key=len)
+        for param in ctx.command.params
+        if param.name in names
+        and (source := ctx.get_parameter_source(param.name)) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    return ", ".join(stated)
 
 
 def _log(verbose: bool) -> bool:

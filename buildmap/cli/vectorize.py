@@ -22,6 +22,8 @@ from buildmap.cli.options import (
     Threshold,
     Wait,
     Workers,
+    date,
+    given,
     number,
     outlining,
 )
@@ -101,12 +103,19 @@ Style = Annotated[
 SourceDate = Annotated[
     str | None,
     typer.Option(
-        "--source-date", metavar="DATE", help="When the imagery was taken; what the raster says if absent."
+        "--source-date",
+        metavar="YYYY[-MM[-DD]]",
+        callback=date,
+        help="When the imagery was taken; what the raster says if absent.",
     ),
 ]
+_OF_RASTERS = {"threshold", "hysteresis", "split", "seed", "outline", "assume_crs"}
+_OF_LAYERS = {"from_layer", "gsd_m"}
+_OF_PAPER = {"quantile_area", "keep_steps"}
 
 
 def vectorize(
+    ctx: typer.Context,
     source: Source,
     output: Output,
     threshold: Threshold = None,
@@ -145,6 +154,7 @@ def vectorize(
     """
     from buildmap.vectorize import Delivery, Running
 
+    _check_together(ctx, Path(source), output, method=method, simplify_m=simplify_m, split=split)
     settings = outlining(
         threshold=0.5 if threshold is None else threshold,
         hysteresis=hysteresis,
@@ -167,11 +177,39 @@ def vectorize(
         quantile_area_km2=quantile_area,
         keep_steps=keep_steps,
     )
-    if settings.method != "paper" and (quantile_area or keep_steps):
-        raise typer.BadParameter("--quantile-area and --keep-steps belong to --method paper")
     running = Running(overwrite=overwrite, restart=restart, wait_s=wait, workers=workers, dask=dask)
     summary = _carry_out(source, output, settings, delivery, running, (from_layer, gsd_m), quiet=quiet)
     _tell(summary, output, json=json, quiet=quiet)
+
+
+def _check_together(
+    ctx: typer.Context,
+    source: Path,
+    output: Path,
+    *,
+    method: str,
+    simplify_m: float | None,
+    split: bool,
+) -> None:
+    """Refuse options that would do nothing beside the others; one from the environment may."""
+    from buildmap.vector.writing.formats import GPKG, format_of, is_vector
+    from buildmap.vectorize import STREAM
+
+    layer = is_vector(source)
+    if layer and method == "paper":
+        raise typer.BadParameter(f"--method paper needs a raster, {source} is a layer")
+    if layer and (useless := given(ctx, _OF_RASTERS)):
+        raise typer.BadParameter(f"{useless} would do nothing: {source} is a layer")
+    if not layer and (useless := given(ctx, _OF_LAYERS)):
+        raise typer.BadParameter(f"{useless} would do nothing: {source} is a raster")
+    if method != "paper" and (useless := given(ctx, _OF_PAPER)):
+        raise typer.BadParameter(f"{useless} would do nothing without --method paper")
+    if simplify_m is not None and method != "simplify" and given(ctx, {"method"}):
+        raise typer.BadParameter(f"--simplify-m belongs to --method simplify, not to {method}")
+    if not split and (useless := given(ctx, {"seed"})):
+        raise typer.BadParameter(f"{useless} would do nothing without --split")
+    if given(ctx, {"style"}) and (output == STREAM or format_of(output, ctx.params["format"]) != GPKG):
+        raise typer.BadParameter("--style would do nothing: only a GeoPackage has styles")
 
 
 def _carry_out(
@@ -185,13 +223,15 @@ def _carry_out(
     quiet: bool,
 ) -> "VectorizeSummary":
     from buildmap.cli.console import progress
-    from buildmap.errors import Stopped
+    from buildmap.errors import InputError, Stopped
     from buildmap.execution.drain import draining
     from buildmap.vector.writing.formats import is_vector
-    from buildmap.vectorize import refit_layer
+    from buildmap.vectorize import STREAM, refit_layer
     from buildmap.vectorize import vectorize as run
 
     if is_vector(Path(source)):
+        if "://" in source:
+            raise InputError(f"{source} is a layer elsewhere", hint="download it first")
         from_layer, gsd_m = taken
         return refit_layer(
             Path(source), output, settings, delivery, running, from_layer=from_layer, gsd_m=gsd_m
@@ -209,6 +249,8 @@ def _carry_out(
             )
         except Stopped as stopped:
             stopped.exit_code = 128 + (drain.asked or 15)
+            if output == STREAM:
+                stopped.hint = "nothing of it is kept: write to a file to be able to go on"
             raise
 
 

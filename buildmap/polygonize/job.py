@@ -1,8 +1,9 @@
 """Polygonizing a raster as a value: what any process or machine needs to draw a band of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache, partial
+from itertools import product
 from typing import Protocol
 
 import numpy as np
@@ -24,9 +25,11 @@ from buildmap.vector.tracing.bands import crop_band, trace_band
 from buildmap.vector.tracing.outlines import Outlines
 from buildmap.vector.tracing.trace import NODATA
 
-_BAND_PX = 2**26
+_BAND_PX = 2**25
+_CACHE_BYTES = 2**26
+"""Holds the blocks of a window that is read, and rows of a striped raster of 131 072 columns."""
 _FEWEST_BANDS = 8
-_STRIP_PX = 2**23
+_READ_COLS = 2**13
 _CACHED_PX = 2**16
 """Pixels whose intermediate results stay close to the processor."""
 
@@ -113,8 +116,8 @@ def plan_facts(job: BandJob) -> dict[str, str]:
         "input": job.source.fingerprint(),
         "grid": f"{job.width} x {job.height} at {tuple(job.transform)[:6]}",
         "crs": job.crs,
-        "settings": str(job.settings),
-        "values": f"from {job.lowest}",
+        **{field.name: str(getattr(job.settings, field.name)) for field in fields(job.settings)},
+        "lowest": str(job.lowest),
         "band_rows": str(job.band_rows),
     }
 
@@ -125,9 +128,8 @@ def open_source(source: Source) -> RasterReader:
     Raises:
         InputError: As `Source.open`.
     """
-    reader = source.open()
-    bound_block_cache(2 * BLOCK_PX * reader.grid.width * reader.dtype.itemsize)
-    return reader
+    bound_block_cache(_CACHE_BYTES)  # first: opening may look at a pixel, and then it is too late
+    return source.open()
 
 
 def read_band(reader: RasterReader, job: BandJob, index: int) -> NDArray[np.uint8]:
@@ -138,21 +140,21 @@ def read_band(reader: RasterReader, job: BandJob, index: int) -> NDArray[np.uint
     """
     first, rows = job.rows(index)
     values = np.empty((rows, job.width), np.uint8)
-    step, lines = BLOCK_PX, max(_CACHED_PX // job.width, 1)
-    while step > 64 and step * job.width > _STRIP_PX:
-        step //= 2
-    for row in range(0, rows, step):
-        strip = values[row : row + step]
-        window = Window(col_off=0, row_off=first + row, width=job.width, height=len(strip))
+    # parts of rows, because where some of a country is missing, a whole row of it hardly ever is
+    for row, col in product(range(0, rows, BLOCK_PX), range(0, job.width, _READ_COLS)):
+        part = values[row : row + BLOCK_PX, col : col + _READ_COLS]
+        height, width = part.shape
+        window = Window(col_off=col, row_off=first + row, width=width, height=height)
         if not reader.has_data(window):
-            strip[:] = NODATA
+            part[:] = NODATA
             continue
         image = reader.read(window)
-        for line in range(0, len(strip), lines):
+        lines = max(_CACHED_PX // width, 1)
+        for line in range(0, height, lines):
             some = np.s_[line : line + lines]
-            strip[some] = to_probability(image.pixels[0, some], scale=reader.scale)
+            part[some] = to_probability(image.pixels[0, some], scale=reader.scale)
             if not reader.all_valid:
-                np.copyto(strip[some], NODATA, where=~image.valid[some])
+                part[some] |= (~image.valid[some]).view(np.uint8) * np.uint8(NODATA)
     return values
 
 

@@ -14,15 +14,14 @@ from buildmap.vector.holes import fill_holes
 from buildmap.vector.measures import local_maps
 from buildmap.vector.methods import fit
 from buildmap.vector.outlining import STEPS, Outlining, lowest_value
-from buildmap.vector.ragged import Ragged, to_ragged
+from buildmap.vector.ragged import to_ragged
 from buildmap.vector.tracing.bands import KNOWN_PX
 from buildmap.vector.tracing.label_outlines import label_outlines
 from buildmap.vector.tracing.outlines import Outlines
-from buildmap.vector.tracing.pixels import NODATA, covered, mean_step
+from buildmap.vector.tracing.pixels import NODATA, covered, mean_steps
 from buildmap.vector.tracing.seeds import count_seeds
 from buildmap.vector.tracing.split import split
-from buildmap.vector.tracing.subpixel import move_edges
-from buildmap.vector.validity import roll_back
+from buildmap.vector.tracing.subpixel import subpixel
 
 Crop = Callable[[int, int, int, int], NDArray[np.uint8]]
 """Gives the values from columns and rows (left, top) up to (right, bottom), 255 where unknown."""
@@ -107,7 +106,8 @@ def pixel_sides_m(polygons: NDArray[np.object_], transform: Affine, crs: CRS) ->
 
 def first_corners(polygons: NDArray[np.object_]) -> NDArray[np.float64]:
     """Give the column and row of the first corner of each exterior, (n, 2)."""
-    return np.asarray(shapely.get_coordinates(shapely.get_point(shapely.get_exterior_ring(polygons), 0)))
+    ends = np.cumsum(shapely.get_num_coordinates(polygons))
+    return np.asarray(shapely.get_coordinates(polygons)[np.append(0, ends)[:-1]])
 
 
 def _parts(
@@ -197,53 +197,33 @@ def _along_edges(
 
     Nothing is asked of the values in holes that were filled.
     """
-    certainty = np.full(len(parts.polygons), np.nan)
-    moved: dict[int, Ragged] = {}
-    outlines = to_ragged(parts.polygons)
+    certainty, raw = np.full(len(parts.polygons), np.nan), parts.polygons.copy()
     bounds = shapely.bounds(parts.polygons).reshape(-1, 4).astype(np.int64)
-    alone = np.flatnonzero(parts.group == ALONE)
-    for unit in [*alone[:, None], *members(parts.group)]:
+    alone = _in_reach(bounds, np.flatnonzero(parts.group == ALONE))
+    for unit in [*alone, *members(parts.group)]:
         box = _box(bounds[unit], margin=1)
         if box is None:
             continue
-        values = crop(*box)
-        if len(unit) > 1:
-            inside = np.logical_or.reduce([_covered(part, box) for part in parts.polygons[unit]])
+        polygons, values = parts.polygons[unit], crop(*box)
+        if parts.group[unit[0]] != ALONE:
+            inside = np.logical_or.reduce([_covered(part, box) for part in polygons])
             filled = inside & ~_covered(exact[parts.source[unit[0]]], box)
             values = np.where(filled, np.uint8(NODATA), values)
         left, top = box[:2]
-        for number in unit:
-            outline = _one_of(outlines, number)
-            certainty[number] = mean_step(outline, values, left, top) / STEPS
-            if settings.outline == "subpixel":
-                moved[number] = move_edges(outline, values, left=left, top=top, threshold=settings.threshold)
-    return certainty, _moved(parts.polygons, moved)
+        certainty[unit] = mean_steps(to_ragged(polygons), values, left, top) / STEPS
+        if settings.outline == "subpixel":
+            raw[unit] = subpixel(polygons, values, left=left, top=top, threshold=settings.threshold)
+    return certainty, raw
 
 
-def _moved(polygons: NDArray[np.object_], moved: dict[int, Ragged]) -> NDArray[np.object_]:
-    """Put moved outlines, by the numbers of their polygons, in the place of those that stay valid."""
-    if not moved:
-        return polygons.copy()
-    parts, chosen = list(moved.values()), list(moved)
-    lengths = np.concatenate([np.diff(part.rings) for part in parts])
-    rings = np.append(0, np.cumsum(lengths))
-    starts = np.append(0, np.cumsum([len(part.rings) - 1 for part in parts]))
-    corners = np.concatenate([part.corners for part in parts])
-    found = shapely.from_ragged_array(shapely.GeometryType.POLYGON, corners, (rings, starts))
-    out = polygons.copy()
-    out[chosen] = roll_back(np.asarray(found), polygons[chosen])
-    return out
-
-
-def _one_of(outlines: Ragged, number: int) -> Ragged:
-    """Give one polygon of many."""
-    first, end = outlines.polygons[number], outlines.polygons[number + 1]
-    rings = outlines.rings[first : end + 1]
-    return Ragged(
-        corners=outlines.corners[rings[0] : rings[-1]],
-        rings=rings - rings[0],
-        polygons=np.array([0, end - first]),
-    )
+def _in_reach(bounds: NDArray[np.int64], some: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Part the numbers of some bounds until those of each part, if more than one, lie in a box together."""
+    if not len(some):
+        return []
+    if len(some) == 1 or _box(bounds[some]) is not None:
+        return [some]
+    half = len(some) // 2
+    return _in_reach(bounds, some[:half]) + _in_reach(bounds, some[half:])
 
 
 def _covered(polygon: object, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:

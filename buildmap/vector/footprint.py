@@ -77,7 +77,10 @@ def footprints(
 
     Raises:
         InputError: If there is no CRS, or none in which areas can be measured.
+        ValueError: If the method is the paper's, which looks at all outlines first.
     """
+    if settings.method == "paper":
+        raise ValueError("the paper's method needs all outlines of a raster before the first is drawn")
     if crs is None:
         raise InputError(
             "the raster has no CRS, so areas and lengths are unknown",
@@ -96,6 +99,7 @@ def placed(
     settings: Outlining,
     within: Callable[[NDArray[np.object_]], NDArray[np.bool_]] | None = None,
     source_date: str | None = None,
+    swallow: bool = True,
 ) -> Iterator[FootprintBatch]:
     """Settle footprints among their neighbours, place them on the map and measure them.
 
@@ -106,12 +110,13 @@ def placed(
         settings: The smallest area.
         within: Tells which polygons on the map are wanted; all when None.
         source_date: When the imagery was taken.
+        swallow: Leave out what lies in the outline of another, in a hole that was filled.
 
     Yields:
         Batches that are not empty.
     """
     found = 0
-    for settled in _settled(drawn):
+    for settled in _settled(drawn, Neighbours(swallow=swallow)):
         polygons = to_map(settled.polygons, transform)
         moved = on_ground(polygons, crs, centroids(polygons))
         wanted = shapely.area(moved) >= settings.min_area_m2  # False outside the domain, where it is NaN
@@ -123,8 +128,7 @@ def placed(
             yield batch
 
 
-def _settled(drawn: Iterable[Drawn]) -> Iterator[Drawn]:
-    neighbours = Neighbours()
+def _settled(drawn: Iterable[Drawn], neighbours: Neighbours) -> Iterator[Drawn]:
     for batch in drawn:
         yield neighbours.push(batch)
     rest = neighbours.finish()

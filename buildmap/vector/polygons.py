@@ -5,6 +5,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
+from buildmap.compiled import compiled
 from buildmap.vector.tracing.rings import Rings
 
 
@@ -28,15 +29,28 @@ def assemble(rings: Rings, last_row: NDArray[np.int64]) -> tuple[NDArray[np.obje
     is_exterior = np.append(True, label[1:] != label[:-1])
     exterior = by_label[is_exterior][np.cumsum(is_exterior) - 1]
     order = by_label[np.lexsort((rings.first[by_label], rings.first[exterior], last_row[label]))]
-    lengths = np.diff(rings.offsets)[order]
-    ring_offsets = np.append(0, np.cumsum(lengths))
-    corners = np.repeat(rings.offsets[order] - ring_offsets[:-1], lengths) + np.arange(ring_offsets[-1])
+    ring_offsets = np.append(0, np.cumsum(np.diff(rings.offsets)[order]))
     label = rings.label[order]
     starts = np.flatnonzero(np.append(True, label[1:] != label[:-1]))
     offsets = (ring_offsets, np.append(starts, len(order)))
-    coordinates = rings.corners[corners].astype(np.float64)
+    coordinates = np.empty((ring_offsets[-1], 2))
+    _gather(rings.corners, rings.offsets[order], ring_offsets, coordinates)
     polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, coordinates, offsets)
     return polygons, label[starts]
+
+
+@compiled
+def _gather(
+    corners: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """Copy the rings that start at `starts` to where `offsets` tell."""
+    for ring in range(len(starts)):
+        for step in range(offsets[ring + 1] - offsets[ring]):
+            out[offsets[ring] + step, 0] = corners[starts[ring] + step, 0]
+            out[offsets[ring] + step, 1] = corners[starts[ring] + step, 1]
 
 
 def to_map(polygons: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:

@@ -6,8 +6,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-"""Whether loops over polygons are kept compiled on disk."""
-
 
 class Ragged(NamedTuple):
     """Polygons; the exterior is the first ring of each."""
@@ -29,11 +27,20 @@ def to_ragged(polygons: NDArray[np.object_]) -> Ragged:
     if not len(polygons):
         start = np.zeros(1, np.int64)
         return Ragged(corners=np.empty((0, 2)), rings=start, polygons=start)
-    kind, corners, offsets = shapely.to_ragged_array(polygons, include_z=False)
-    if kind != shapely.GeometryType.POLYGON:
-        raise ValueError(f"polygons were expected, not {kind.name.lower()}")
-    rings, starts = (part.astype(np.int64) for part in offsets)
-    return Ragged(corners=corners, rings=rings, polygons=starts)
+    kinds = shapely.get_type_id(polygons)
+    strange = kinds[kinds != shapely.GeometryType.POLYGON]
+    if len(strange):
+        raise ValueError(f"polygons were expected, not {shapely.GeometryType(strange[0]).name.lower()}")
+    lengths = shapely.get_num_coordinates(polygons)
+    rings = np.where(lengths > 0, shapely.get_num_interior_rings(polygons) + 1, 0)
+    corners = shapely.get_coordinates(polygons)
+    starts = np.append(0, np.cumsum(rings))
+    ends = np.zeros(starts[-1], np.int64)
+    ends[starts[:-1][rings > 0]] = lengths[rings > 0]
+    # taking rings out of polygons makes objects of them, which is slow, and most have one
+    some = rings > 1
+    ends[np.repeat(some, rings)] = shapely.get_num_coordinates(shapely.get_rings(polygons[some]))
+    return Ragged(corners=corners, rings=np.append(0, np.cumsum(ends)), polygons=starts)
 
 
 def owners(outlines: Ragged) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
 
 from tests.networks import write_onnx
 from tests.scenes import blocks_mask, houses_image, write_raster
@@ -41,7 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mask = blocks_mask(rng, 1500, 1500, count=2500)
     write_raster(folder / "in.tif", houses_image(mask, rng))
     probability = np.where(mask, 254, 3).astype(np.uint8)
-    write_raster(folder / "p.tif", np.tile(probability, (3, 3)))
+    raster = write_raster(folder / "p.tif", np.tile(probability, (3, 3)))
+    with rasterio.open(raster, "r+") as dataset:
+        dataset.scales = (1 / 254,)
     write_onnx(folder / "m.onnx")
     return folder
 
@@ -86,4 +89,4 @@ def content(path: Path) -> object:
     if path.suffix != ".gpkg":
         return path.read_bytes()
     _, _, geometry, fields = pyogrio.raw.read(path)
-    return [bytes(shape) for shape in geometry], [values.tolist() for values in fields]
+    return [bytes(shape) for shape in geometry], [repr(values.tolist()) for values in fields]

@@ -25,9 +25,9 @@ def test_every_exit_code_of_an_error_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("line", re.findall(r"^(?:\$ )?buildmap ([a-z].*)$", BLOCKS, re.M))
 def test_every_command_line_names_a_verb_its_options_and_presets(line: str) -> None:
-    verb, *words = line.partition("#")[0].split()
+    verb, *words = re.split("[#|]", line)[0].split()
     options = {name for param in COMMANDS[verb].params for name in param.opts}
-    assert {word for word in words if word.startswith("-")} <= options
+    assert {word for word in words if word.startswith("-") and word != "-"} <= options
     named = {name for word, name in pairwise(words) if word == "--preset"}
     assert {name for name in named if not name.endswith(".toml")} <= preset_paths().keys()
 

@@ -24,6 +24,8 @@ class Lines(NamedTuple):
     """(r,) distance from the origin to the left of the direction."""
     weight: NDArray[np.float64]
     """(r,) samples the line rests on."""
+    free: NDArray[np.bool_]
+    """(r,) whether the angle is the wall's own."""
 
 
 @compiled
@@ -77,31 +79,63 @@ def fit_lines(samples: NDArray[np.float64], sums: NDArray[np.float64], runs: Run
             angle[run] = kind_angle(runs.kind[run]) + direction
         offset[run] = _huber(samples, start, stop, angle[run])
         weight[run] = stop - start + 1
-    return Lines(angle, offset, weight)
+    return Lines(angle, offset, weight, runs.kind == FREE)
 
 
 @compiled
-def corners(lines: Lines, shortest: float) -> NDArray[np.float64]:
-    """Meet the lines of neighbours, leaving out the walls that would turn back or be too short.
+def standing(lines: Lines, shortest: float) -> Lines:
+    """Leave out the walls that would turn back or be too short, until all others meet.
 
     Args:
         lines: Of the ring.
         shortest: Length of a wall, in the unit of the lines.
 
     Returns:
-        (c, 2), not closed; fewer than three where no ring is left.
+        Three walls or more, or none.
     """
-    angle, offset, weight = lines.angle.copy(), lines.offset.copy(), lines.weight.copy()
-    count = _merge_parallel(angle, offset, weight, len(angle))
+    left = Lines(lines.angle.copy(), lines.offset.copy(), lines.weight.copy(), lines.free.copy())
+    count = _merge_parallel(left, len(left.angle))
     while count >= 3:
-        met = _meet(angle, offset, count)
-        worst = _worst_wall(met, angle, weight, shortest, count)
+        kept = Lines(left.angle[:count], left.offset[:count], left.weight[:count], left.free[:count])
+        worst = worst_wall(kept, shortest)
         if worst < 0:
-            return met
-        for wall in range(worst, count - 1):
-            angle[wall], offset[wall], weight[wall] = angle[wall + 1], offset[wall + 1], weight[wall + 1]
-        count = _merge_parallel(angle, offset, weight, count - 1)
-    return np.empty((0, 2))
+            return kept
+        _leave_out(left, worst, count)
+        count = _merge_parallel(left, count - 1)
+    return Lines(left.angle[:0], left.offset[:0], left.weight[:0], left.free[:0])
+
+
+@compiled
+def corners(lines: Lines) -> NDArray[np.float64]:
+    """Give the corner at the start of each wall, (r, 2); NaN where it is parallel to the one before."""
+    angle, offset, count = lines.angle, lines.offset, len(lines.angle)
+    met = np.empty((count, 2))
+    for wall in range(count):
+        before = (wall - 1) % count
+        sin = math.sin(angle[wall] - angle[before])
+        if abs(sin) < _PARALLEL:
+            met[wall] = np.nan
+            continue
+        met[wall, 0] = (offset[before] * math.cos(angle[wall]) - offset[wall] * math.cos(angle[before])) / sin
+        met[wall, 1] = (offset[before] * math.sin(angle[wall]) - offset[wall] * math.sin(angle[before])) / sin
+    return met
+
+
+@compiled
+def worst_wall(lines: Lines, shortest: float) -> int:
+    """Find the wall to leave out: the lighter of two that do not meet, or else the shortest; -1 for none."""
+    met, count = corners(lines), len(lines.angle)
+    worst, length = -1, shortest
+    for wall in range(count):
+        if np.isnan(met[wall, 0]):
+            before = (wall - 1) % count
+            return before if lines.weight[before] < lines.weight[wall] else wall
+        after = (wall + 1) % count
+        along = (met[after, 0] - met[wall, 0]) * math.cos(lines.angle[wall])
+        along += (met[after, 1] - met[wall, 1]) * math.sin(lines.angle[wall])
+        if along < length:
+            worst, length = wall, along
+    return worst
 
 
 @compiled
@@ -130,61 +164,26 @@ def _huber(samples: NDArray[np.float64], start: int, stop: int, angle: float) ->
 
 
 @compiled
-def _merge_parallel(
-    angle: NDArray[np.float64], offset: NDArray[np.float64], weight: NDArray[np.float64], count: int
-) -> int:
+def _merge_parallel(lines: Lines, count: int) -> int:
     """Make one wall of neighbours in one direction, in place; give how many walls are left."""
     wall = 0
     while wall < count and count >= 3:
         after = (wall + 1) % count
-        if math.cos(angle[wall] - angle[after]) < 1 - _SAME:
+        if math.cos(lines.angle[wall] - lines.angle[after]) < 1 - _SAME:
             wall += 1
             continue
-        total = weight[wall] + weight[after]
-        offset[wall] = (offset[wall] * weight[wall] + offset[after] * weight[after]) / total
-        weight[wall] = total
-        for later in range(after, count - 1):
-            angle[later], offset[later], weight[later] = (
-                angle[later + 1],
-                offset[later + 1],
-                weight[later + 1],
-            )
+        one, other = lines.weight[wall], lines.weight[after]
+        lines.offset[wall] = (lines.offset[wall] * one + lines.offset[after] * other) / (one + other)
+        lines.weight[wall] = one + other
+        lines.free[wall] = lines.free[wall] and lines.free[after]
+        _leave_out(lines, after, count)
         count -= 1
     return count
 
 
 @compiled
-def _meet(angle: NDArray[np.float64], offset: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Give the corner at the start of each wall; NaN where it is parallel to the one before."""
-    met = np.empty((count, 2))
-    for wall in range(count):
-        before = (wall - 1) % count
-        sin = math.sin(angle[wall] - angle[before])
-        if abs(sin) < _PARALLEL:
-            met[wall] = np.nan
-            continue
-        met[wall, 0] = (offset[before] * math.cos(angle[wall]) - offset[wall] * math.cos(angle[before])) / sin
-        met[wall, 1] = (offset[before] * math.sin(angle[wall]) - offset[wall] * math.sin(angle[before])) / sin
-    return met
-
-
-@compiled
-def _worst_wall(
-    met: NDArray[np.float64],
-    angle: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    shortest: float,
-    count: int,
-) -> int:
-    """Find the wall to leave out: the lighter of two that do not meet, or else the shortest; -1 for none."""
-    worst, length = -1, shortest
-    for wall in range(count):
-        if np.isnan(met[wall, 0]):
-            before = (wall - 1) % count
-            return before if weight[before] < weight[wall] else wall
-        after = (wall + 1) % count
-        along = (met[after, 0] - met[wall, 0]) * math.cos(angle[wall])
-        along += (met[after, 1] - met[wall, 1]) * math.sin(angle[wall])
-        if along < length:
-            worst, length = wall, along
-    return worst
+def _leave_out(lines: Lines, wall: int, count: int) -> None:
+    """Move the walls after one to its place."""
+    for later in range(wall, count - 1):
+        lines.angle[later], lines.offset[later] = lines.angle[later + 1], lines.offset[later + 1]
+        lines.weight[later], lines.free[later] = lines.weight[later + 1], lines.free[later + 1]

@@ -5,7 +5,9 @@ the squares of the distances of its samples from its line (in units of the noise
 corner, and a surcharge where the wall does not follow the main direction of the ring: a small
 one at 45 degrees, a larger one at any other angle. At a corner, samples may be left to no wall, at a
 price each: what a tree hides is no wall. Dynamic programming over breakpoints and directions finds the
-cheapest partition in which neighbours are not parallel (Bellman, CACM 1961, for one curve).
+cheapest partition in which neighbours are not parallel (Bellman, CACM 1961, for one curve). A wall along the
+main direction and one at 45 degrees to it do not meet in a spike either: its tip would lie far from all
+samples, and where there is such a roof, one of the two can have an angle of its own.
 """
 
 import math
@@ -178,11 +180,14 @@ def _arrivals(table: _Table, here: int) -> tuple[NDArray[np.float64], NDArray[np
             continue
         for kind in range(FREE):
             if before < FREE:
-                parallel = (before // 4 == kind // 4) and (before - kind) % 2 == 0
+                if before // 4 == kind // 4:
+                    is_corner = (before - kind) % 2 == 1
+                else:
+                    is_corner = math.cos(kind_angle(kind) - kind_angle(before)) > 0
             else:
                 turn = kind_angle(kind) - table.angle[table.end[here, before]]
-                parallel = abs(math.sin(turn)) < _PARALLEL
-            if not parallel and cost < cheapest[kind]:
+                is_corner = abs(math.sin(turn)) >= _PARALLEL
+            if is_corner and cost < cheapest[kind]:
                 cheapest[kind], coming_from[kind] = cost, before
     return cheapest, coming_from
 

@@ -9,10 +9,11 @@ from buildmap.compiled import compiled
 from buildmap.vector.fitting.breakpoints import begun_at, breakpoints
 from buildmap.vector.fitting.circles import draw_circle, fit_circle
 from buildmap.vector.fitting.directions import facing
-from buildmap.vector.fitting.lines import corners, fit_lines, refined_direction
+from buildmap.vector.fitting.lines import corners, fit_lines, refined_direction, standing
 from buildmap.vector.fitting.moments import running_sums
 from buildmap.vector.fitting.partition import DIAGONALS, Prices, Runs, partition
 from buildmap.vector.fitting.sampling import count_samples, sample_ring
+from buildmap.vector.fitting.settling import settled
 from buildmap.vector.ragged import Ragged
 
 FAILED, STRAIGHT, ROUND = 0, 1, 2
@@ -132,8 +133,11 @@ def _fit_ring(samples: NDArray[np.float64], direction: float, smoothing: Smoothi
     if len(runs.kind) < 3 or _is_organic(runs, len(samples)):
         return _Fit(nothing, main, FAILED)
     shift = refined_direction(sums, runs) if np.isnan(direction) else 0.0
-    ring = corners(fit_lines(upright, sums, runs, shift), smoothing.shortest)
-    return _Fit(turned(ring, main), main + shift, STRAIGHT if len(ring) >= 3 else FAILED)
+    lines = standing(fit_lines(upright, sums, runs, shift), smoothing.shortest)
+    if len(lines.angle) < 3:
+        return _Fit(nothing, main, FAILED)
+    lines, turn = settled(upright, lines, smoothing.shortest, np.isnan(direction))
+    return _Fit(turned(corners(lines), main), main + shift + turn, STRAIGHT)
 
 
 @compiled

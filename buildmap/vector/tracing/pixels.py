@@ -27,7 +27,8 @@ def covered(outlines: Ragged, left: int, top: int, shape: tuple[int, int]) -> ND
     return np.asarray(np.logical_xor.accumulate(crossings[:, :-1], axis=1))
 
 
-def mean_step(outlines: Ragged, values: NDArray[np.uint8], left: int, top: int) -> float:
+@compiled
+def mean_steps(outlines: Ragged, values: NDArray[np.uint8], left: int, top: int) -> NDArray[np.float64]:
     """Measure how sharply values fall across exact outlines.
 
     Args:
@@ -37,10 +38,15 @@ def mean_step(outlines: Ragged, values: NDArray[np.uint8], left: int, top: int) 
         top: First row of the window.
 
     Returns:
-        Mean over the pixel edges of the difference of the two values; NaN where no edge has both.
+        (n,) mean over the pixel edges of each of the difference of the two values; NaN where no edge has
+        both.
     """
-    total, edges = _steps(outlines.corners, outlines.rings, values, left, top)
-    return total / edges if edges else float("nan")
+    steps = np.empty(len(outlines.polygons) - 1)
+    for polygon in range(len(steps)):
+        rings = outlines.rings[outlines.polygons[polygon] : outlines.polygons[polygon + 1] + 1]
+        total, edges = _steps(outlines.corners, rings, values, left, top)
+        steps[polygon] = total / edges if edges else np.nan
+    return steps
 
 
 @compiled

@@ -112,49 +112,22 @@ def open_boxes(trace: Trace) -> NDArray[np.int64]:
     return boxes
 
 
-@compiled
 def close_rings(trace: Trace) -> Rings:
     """Collect the rings of all buildings that are finished; `forget_finished` then drops them.
 
     A ring that meets itself at a pair of twins is split there, so every ring is simple. The loops of
     one ring are nested and never interlaced, which lets a stack find all of them in one walk.
     """
-    count = trace.fill[CORNERS]
-    place = np.full(count, _UNSEEN, np.int64)
-    stack = np.empty(count, np.int64)
-    corners = np.empty((count + count // 4 + 1, 2), np.int32)
-    offsets = np.zeros(count // 4 + 2, np.int64)
-    first = np.empty(count // 4 + 1, np.int64)
-    label = np.empty(count // 4 + 1, np.int64)
-    rings = 0
-    for start in range(count):
-        root = _find(trace.parent, trace.label[start])
-        if place[start] != _UNSEEN or trace.last[root] >= trace.fill[ROW] - 1:
-            continue
-        depth = 0
-        corner = start
-        while True:
-            twin = corner + trace.twin[corner]
-            if twin != corner and place[twin] >= 0:
-                loop = stack[place[twin] : depth]
-                depth = place[twin]
-                first[rings], offsets[rings + 1] = _write_ring(trace, loop, place, corners, offsets[rings])
-                label[rings] = root
-                rings += 1
-            stack[depth] = corner
-            place[corner] = depth
-            depth += 1
-            corner = trace.following[corner]
-            if corner == start:
-                break
-        first[rings], offsets[rings + 1] = _write_ring(trace, stack[:depth], place, corners, offsets[rings])
-        label[rings] = root
-        rings += 1
+    count = corners_in_use(trace)
+    room = Rings(
+        corners=np.empty((count + count // 4 + 1, 2), np.int32),
+        offsets=np.zeros(count // 4 + 2, np.int64),
+        first=np.empty(count // 4 + 1, np.int64),
+        label=np.empty(count // 4 + 1, np.int64),
+    )
+    found = _collect_rings(trace, room, np.full(count, _UNSEEN, np.int64), np.empty(count, np.int64))
     return Rings(
-        corners[: offsets[rings]].copy(),
-        offsets[: rings + 1].copy(),
-        first[:rings].copy(),
-        label[:rings].copy(),
+        room.corners[: room.offsets[found]], room.offsets[: found + 1], room.first[:found], room.label[:found]
     )
 
 
@@ -392,15 +365,59 @@ def _link_twins(trace: Trace, i: int, j: int, before: int) -> int:
     return right
 
 
-@compiled
+@uncounted
+def _collect_rings(trace: Trace, rings: Rings, place: NDArray[np.int64], stack: NDArray[np.int64]) -> int:
+    """Write the rings of finished buildings; give their number.
+
+    `place` says for every corner where it is in `stack`, or `_UNSEEN`, or `_TAKEN` once it is written.
+    """
+    found = 0
+    for start in range(trace.fill[CORNERS]):
+        root = _find(trace.parent, trace.label[start])
+        if place[start] != _UNSEEN or trace.last[root] >= trace.fill[ROW] - 1:
+            continue
+        depth = 0
+        corner = start
+        while True:
+            twin = corner + trace.twin[corner]
+            if twin != corner and place[twin] >= 0:
+                begin = place[twin]
+                found = _write_ring(trace, rings, found, place, stack, begin, depth)
+                depth = begin
+            stack[depth] = corner
+            place[corner] = depth
+            depth += 1
+            corner = trace.following[corner]
+            if corner == start:
+                break
+        found = _write_ring(trace, rings, found, place, stack, 0, depth)
+    return found
+
+
+@inlined
 def _write_ring(
-    trace: Trace, loop: NDArray[np.int64], place: NDArray[np.int64], corners: NDArray[np.int32], offset: int
-) -> tuple[int, int]:
-    """Write a ring from its lowest corner on, closed; give that corner and the end of the ring."""
-    lowest = np.argmin(loop)
-    for step in range(len(loop) + 1):
-        corner = loop[(lowest + step) % len(loop)]
+    trace: Trace,
+    rings: Rings,
+    found: int,
+    place: NDArray[np.int64],
+    stack: NDArray[np.int64],
+    begin: int,
+    end: int,
+) -> int:
+    """Write the ring of the corners `begin` to `end` of the stack, closed, from its lowest on; count it."""
+    lowest = begin
+    for at in range(begin + 1, end):
+        if stack[at] < stack[lowest]:
+            lowest = at
+    offset = rings.offsets[found]
+    at = lowest
+    for step in range(end - begin + 1):
+        corner = stack[at]
         place[corner] = _TAKEN
-        corners[offset + step, 0] = trace.col[corner]
-        corners[offset + step, 1] = trace.row[corner]
-    return int(loop[lowest]), offset + len(loop) + 1
+        rings.corners[offset + step, 0] = trace.col[corner]
+        rings.corners[offset + step, 1] = trace.row[corner]
+        at = at + 1 if at + 1 < end else begin
+    rings.first[found] = stack[lowest]
+    rings.label[found] = _find(trace.parent, trace.label[stack[lowest]])
+    rings.offsets[found + 1] = offset + end - begin + 1
+    return found + 1

@@ -75,7 +75,7 @@ class Runs(NamedTuple):
 
 def new_trace(width: int, *, first_row: int = 0) -> Trace:
     """Start above the first row of a mask, which is row `first_row` of the raster."""
-    capacity = 8 * width + 1024
+    capacity = 32 * width + 1024  # for a thousand dense rows; what is not used takes no memory
     return Trace(
         fill=np.array([0, 0, 0, first_row]),
         col=np.empty(capacity, np.int32),

@@ -21,6 +21,7 @@ from buildmap.polygonize.job import (
     rows_per_band,
 )
 from buildmap.raster.source import Source
+from buildmap.raster.windows import Window
 from buildmap.vector.outlining import Outlining
 from buildmap.vector.spool import load, save
 from buildmap.vector.tracing.bands import trace_band
@@ -89,6 +90,20 @@ def test_each_row_is_read_into_its_place(tmp_path: Path) -> None:
     with open_source(job.source) as reader:
         read = np.concatenate([read_band(reader, job, index) for index in range(job.bands)])
     np.testing.assert_array_equal(read, pixels * 254)
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["all stored", "with gaps"])
+def test_each_column_of_a_wide_raster_is_read_into_its_place(tmp_path: Path, stored: bool) -> None:
+    pixels = np.random.default_rng(2).integers(1, 3, (600, 17_000)).astype(np.uint8)
+    if not stored:
+        pixels[:, 7936:16_700] = 9
+    options = {"nodata": 9, "tiled": True, "blockxsize": 256, "blockysize": 256, "SPARSE_OK": not stored}
+    job = make_job(tmp_path / "in.tif", pixels, band_rows=512, **options)
+    with open_source(job.source) as reader:
+        gap = Window(col_off=8192, row_off=0, width=8192, height=512)
+        assert reader.has_data(gap) == stored
+        read = np.concatenate([read_band(reader, job, index) for index in range(job.bands)])
+    np.testing.assert_array_equal(read, np.where(pixels == 9, 255, 254))
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -153,3 +153,21 @@ def test_a_raster_without_crs_is_refused_before_the_first_strip_is_read() -> Non
 
     with pytest.raises(InputError, match="no CRS"):
         next(footprints(strips(), transform=ORIGIN, crs=None, settings=EXACT))  # type: ignore[arg-type]
+
+
+def test_the_method_that_looks_at_all_outlines_first_is_no_stream() -> None:
+    with pytest.raises(ValueError, match="all outlines"):
+        next(footprints([], transform=ORIGIN, crs=UTM, settings=Outlining(method="paper")))
+
+
+@pytest.mark.parametrize("method", ["raw", "simplify", "adaptive"])
+def test_what_stands_in_a_hole_that_was_filled_is_no_footprint(method: Any) -> None:
+    values = np.zeros((60, 60), np.uint8)
+    values[5:55, 5:55] = 254
+    values[10:16, 10:16], values[12:14, 12:14] = 0, 254  # 9 m2 with a hut of 1 m2
+    values[30:50, 30:50], values[35:45, 35:45] = 0, 254  # a yard with a house
+    settings = Outlining(method=method, min_area_m2=0, min_hole_m2=10)
+    (batch,) = draw(values, settings, height=7)
+    assert sorted(np.round(batch.area_m2)) == [25, 625 - 100]
+    open_hole = draw(values, Outlining(method=method, min_area_m2=0, min_hole_m2=8))
+    assert sum(map(len, open_hole)) == 3

@@ -34,6 +34,15 @@ def test_no_polygons_make_empty_arrays() -> None:
     assert open_corners(outlines)[1].tolist() == [0]
 
 
+def test_arrays_are_those_of_shapely_for_polygons_with_holes_and_empty_ones() -> None:
+    two_courts = box(0, 0, 10, 10) - box(1, 1, 3, 4) - box(5, 5, 7, 9)
+    some = np.array([TRIANGLE, two_courts, Polygon(), COURT, TRIANGLE, Polygon()], object)
+    _, corners, (rings, polygons) = shapely.to_ragged_array(some)
+    outlines = to_ragged(some)
+    np.testing.assert_array_equal(outlines.corners, corners)
+    assert (outlines.rings.tolist(), outlines.polygons.tolist()) == (rings.tolist(), polygons.tolist())
+
+
 def test_heights_are_left_behind() -> None:
     corners = to_ragged(np.array([shapely.force_3d(TRIANGLE, 7.0)], object)).corners
     np.testing.assert_array_equal(corners, shapely.get_coordinates(TRIANGLE))

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio import features
+from scipy.ndimage import label as label_components
 
 from buildmap.vector.ragged import Ragged, to_ragged
 from buildmap.vector.tracing.outlines import OutlineTracer
-from buildmap.vector.tracing.pixels import NODATA, covered, mean_step
+from buildmap.vector.tracing.pixels import NODATA, covered, mean_steps
 from tests.scenes import blocks_mask
 
 
@@ -54,8 +56,12 @@ def test_the_mean_step_is_taken_over_every_pixel_edge_with_known_values_on_both_
     values = np.where(mask, random.integers(130, 255, mask.shape), random.integers(0, 127, mask.shape))
     values[random.random(mask.shape) < 0.05] = NODATA
     values = values.astype(np.uint8)
-    found = mean_step(to_ragged(outlines_of(mask)), values, 0, 0)
-    assert found == pytest.approx(oracle_step(mask, values), rel=1e-12)
+    outlines = outlines_of(mask)
+    labels, count = label_components(mask)
+    firsts = shapely.get_coordinates(shapely.get_point(shapely.get_exterior_ring(outlines), 0)).astype(int)
+    expected = [oracle_step(labels == labels[row, col], values) for col, row in firsts]
+    assert len(expected) == count > 5
+    assert mean_steps(to_ragged(outlines), values, 0, 0) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_window_elsewhere_changes_nothing_and_what_lies_outside_is_unknown() -> None:
@@ -64,16 +70,16 @@ def test_a_window_elsewhere_changes_nothing_and_what_lies_outside_is_unknown() -
     values = np.where(mask, 200, 50).astype(np.uint8)
     values[1, :] = 80  # above: a smaller step
     one = to_ragged(outlines_of(mask))
-    whole = mean_step(one, values, 0, 0)
+    (whole,) = mean_steps(one, values, 0, 0)
     assert whole == pytest.approx((5 * 120 + (5 + 4 + 4) * 150) / 18)
-    assert mean_step(one, values[1:7, 2:9].copy(), 2, 1) == whole
-    assert mean_step(one, values[2:7, 2:9].copy(), 2, 2) == 150  # the row above is not in the window
+    assert mean_steps(one, values[1:7, 2:9].copy(), 2, 1) == whole
+    assert mean_steps(one, values[2:7, 2:9].copy(), 2, 2) == 150  # the row above is not in the window
 
 
 def test_without_a_known_edge_the_step_is_unknown() -> None:
     mask = np.ones((3, 3), bool)
     one = to_ragged(outlines_of(mask))
-    assert np.isnan(mean_step(one, np.full((3, 3), 254, np.uint8), 0, 0))
+    assert np.isnan(mean_steps(one, np.full((3, 3), 254, np.uint8), 0, 0)).tolist() == [True]
 
 
 def test_no_outline_covers_nothing() -> None:

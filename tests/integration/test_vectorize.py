@@ -167,7 +167,7 @@ def test_other_options_are_refused_and_named_until_the_old_work_is_dropped(unfin
     before = recorded(output)
     code, err = refused(unfinished, "p.tif", "out.gpkg", "--threshold", 0.6)
     assert code == 78
-    assert "threshold=0.5" in err and "threshold=0.6" in err and "hint: --restart" in err
+    assert "threshold was 0.5, is 0.6" in err and "hint: --restart" in err
     assert recorded(output) == before
     summary = finish(unfinished, "p.tif", "out.gpkg", "--threshold", 0.6, "--restart")
     assert summary["bands_resumed"] == 0

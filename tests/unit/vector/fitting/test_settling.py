@@ -109,11 +109,10 @@ def test_a_wall_with_two_samples_stays_where_it_is_and_turns_with_the_others() -
     samples = samples_of(box(0, 0, 60, 30))
     lines = lines_of(affinity.rotate(box(0, 0, 60, 30), 0.5))
     unseen = int(np.argmax(np.abs(lines.offset - lines.offset.mean())))
-    away = np.abs(
-        samples @ [-np.sin(lines.angle[unseen]), np.cos(lines.angle[unseen])] - lines.offset[unseen]
-    )
+    normal = np.array([-np.sin(lines.angle[unseen]), np.cos(lines.angle[unseen])])
+    away = np.abs(samples @ normal - lines.offset[unseen])
     middle = (corners(lines)[unseen] + corners(lines)[(unseen + 1) % 4]) / 2
-    few = middle + 3 * np.array(normal) + np.array([[0.5], [-0.5]]) * [normal[1], -normal[0]]
+    few = middle + 3 * normal + np.array([[0.5], [-0.5]]) * [normal[1], -normal[0]]
     found, turned = settled(np.concatenate([samples[away > 4.5], few]), lines, 2.0, True)
     assert found.angle[unseen] == pytest.approx(lines.angle[unseen] + turned)
     off = middle @ [-np.sin(found.angle[unseen]), np.cos(found.angle[unseen])] - found.offset[unseen]

@@ -142,7 +142,13 @@ Split = Annotated[
 ]
 Seed = Annotated[
     float,
-    typer.Option("--seed", min=0, max=1, callback=number, help="Probability of those places, for --split."),
+    typer.Option(
+        "--seed-probability",
+        min=0,
+        max=1,
+        callback=number,
+        help="Probability of those places, for --split.",
+    ),
 ]
 Outline = Annotated[
     Literal["edge", "subpixel"],

@@ -304,7 +304,7 @@ def test_split_parts_touching_buildings_at_a_shared_wall(tmp_path: Path, hills: 
     assert len(parts) == len(whole) + 1
     assert parts.union_all().equals(whole.union_all())
     assert parts.area.sum() == pytest.approx(whole.area.sum())
-    high = drawn(hills, tmp_path / "high.gpkg", *RAW, "--split", "--seed", 0.995)
+    high = drawn(hills, tmp_path / "high.gpkg", *RAW, "--split", "--seed-probability", 0.995)
     assert len(high) == len(whole)  # nothing reaches such a seed
 
 
@@ -462,8 +462,8 @@ def test_workers_change_no_bit(
 USELESS = [
     (("--quantile-area", 1), "--quantile-area would do nothing without --method paper"),
     (("--keep-steps", "s.gpkg"), "--keep-steps would do nothing without --method paper"),
-    (("--seed", 0.9), "--seed would do nothing without --split"),
-    (("--split", "--seed", 0.4), "seed 0.4 is not above threshold 0.5"),
+    (("--seed-probability", 0.9), "--seed-probability would do nothing without --split"),
+    (("--split", "--seed-probability", 0.4), "seed 0.4 is not above threshold 0.5"),
     (("--hysteresis", 0.4), "hysteresis 0.4 is below threshold 0.5"),
     (("--method", "raw", "--simplify-m", 1), "--simplify-m belongs to --method simplify, not to raw"),
     (("--from-layer", "a"), "--from-layer would do nothing: m.tif is a raster"),

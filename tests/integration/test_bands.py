@@ -128,7 +128,7 @@ def test_a_damaged_product_is_made_again(job: BandJob, expected: str, tmp_path: 
 
 def test_work_of_another_threshold_is_refused(job: BandJob, tmp_path: Path) -> None:
     draw(job, tmp_path)
-    with pytest.raises(MismatchError, match="values was from 127, is from 100"):
+    with pytest.raises(MismatchError, match="lowest was 127, is 100"):
         draw(replace(job, lowest=100), tmp_path)
 
 

@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mask = blocks_mask(rng, 1500, 1500, count=2500)
     write_raster(folder / "in.tif", houses_image(mask, rng))
     probability = np.where(mask, 254, 3).astype(np.uint8)
-    raster = write_raster(folder / "p.tif", np.tile(probability, (3, 3)))
+    raster = write_raster(folder / "p.tif", np.tile(probability, (2, 2)))
     with rasterio.open(raster, "r+") as dataset:
         dataset.scales = (1 / 254,)
     write_onnx(folder / "m.onnx")

@@ -3,7 +3,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from shapely.geometry import box
 
@@ -34,6 +34,7 @@ def test_samples_of_a_pixel_outline_are_the_middles_of_its_pixel_edges() -> None
 
 @given(st.floats(0.01, 40), st.floats(0.01, 40), st.floats(0, 360))
 def test_an_edge_has_a_sample_a_pixel_at_equal_distances(width: float, height: float, turn: float) -> None:
+    assume(all(abs(length % 1 - 0.5) > 1e-6 for length in (width, height)))  # else rounding decides
     ring = shapely.get_coordinates(shapely.affinity.rotate(box(0, 0, width, height), turn))
     expected: list[NDArray[np.float64]] = []
     for start, stop in itertools.pairwise(ring):

@@ -169,7 +169,7 @@ def vectorize(
                 drawn_bands, job, draw, journal, executor, progress=progress or Silent(), stop=stop
             )
             batches = placed(
-                bands() if settings.method != "paper" else _by_paper(bands, job, delivery, reader, steps),
+                bands() if settings.method != "paper" else _by_paper(bands, delivery, reader, steps),
                 transform=job.transform,
                 crs=crs,
                 settings=settings,
@@ -246,7 +246,7 @@ def refit_layer(
             settings=settings,
             within=within,
             source_date=delivery.source_date,
-            swallow=False,  # polygons that overlap are how somebody drew them
+            in_pixels=False,
         )
         written = _write(
             folder / _name(output), kind, batches, found.crs, delivery, _provenance(layer, settings)
@@ -370,17 +370,15 @@ def _job(source: Source, reader: RasterReader, crs: "CRS", settings: Outlining) 
 
 def _by_paper(
     bands: Callable[[], Iterator[Drawn]],
-    job: BandJob,
     delivery: Delivery,
     reader: RasterReader,
     steps: StepsWriter | None,
 ) -> Iterator[Drawn]:
     """Look at all outlines first, then take them through the paper's chain."""
-    crs = as_crs(job.crs)
     limits = find_limits(bands(), block_px=_block_px(delivery.quantile_area_km2, reader))
     for drawn in bands():
         redrawn = []
-        for part, made in redraw(drawn, limits, transform=job.transform, crs=crs):
+        for part, made in redraw(drawn, limits):
             redrawn.append(part)
             if steps is not None:
                 steps.write(made)

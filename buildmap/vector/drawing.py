@@ -70,6 +70,7 @@ def draw(outlines: Outlines, crop: Crop, *, transform: Affine, crs: CRS, setting
     parts = _parts(whole, outlines, np.flatnonzero(kept), crop, settings)
     certainty, raw = _along_edges(parts, outlines.polygons, crop, settings)
     sides_m = side_m[parts.source]
+    pixel_m = np.sqrt(sides_m.prod(axis=1))
     fitted = fit(raw, parts.group, sides_m, settings)
     drawn = Drawn(
         polygons=fitted.polygons,
@@ -77,9 +78,10 @@ def draw(outlines: Outlines, crop: Crop, *, transform: Affine, crs: CRS, setting
         order=_order(outlines.polygons[parts.source], parts.polygons),
         confidence=parts.confidence,
         edge_certainty=certainty,
+        pixel_m=pixel_m,
         method=fitted.method.astype(np.str_),
         iou_raw=fitted.iou_raw,
-        max_shift_m=fitted.max_shift * np.sqrt(sides_m.prod(axis=1)),
+        max_shift_m=fitted.max_shift * pixel_m,
     )
     return drawn.in_order()
 

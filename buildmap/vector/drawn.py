@@ -24,6 +24,8 @@ class Drawn:
     """(n,) mean probability of the pixels, 0..1."""
     edge_certainty: NDArray[np.float64]
     """(n,) mean step of probability across the outline, 0..1."""
+    pixel_m: NDArray[np.float64]
+    """(n,) side of a pixel on the ground; of one unit of the polygons, where they are in no pixels."""
     method: NDArray[np.str_]
     """(n,) how it was drawn: 'raw', 'simplify', 'paper', 'adaptive', 'circle' or 'coverage'."""
     iou_raw: NDArray[np.float64]

@@ -99,7 +99,7 @@ def placed(
     settings: Outlining,
     within: Callable[[NDArray[np.object_]], NDArray[np.bool_]] | None = None,
     source_date: str | None = None,
-    swallow: bool = True,
+    in_pixels: bool = True,
 ) -> Iterator[FootprintBatch]:
     """Settle footprints among their neighbours, place them on the map and measure them.
 
@@ -110,13 +110,13 @@ def placed(
         settings: The smallest area.
         within: Tells which polygons on the map are wanted; all when None.
         source_date: When the imagery was taken.
-        swallow: Leave out what lies in the outline of another, in a hole that was filled.
+        in_pixels: They were drawn from a raster; see `Neighbours`.
 
     Yields:
         Batches that are not empty.
     """
     found = 0
-    for settled in _settled(drawn, Neighbours(swallow=swallow)):
+    for settled in _settled(drawn, Neighbours(in_pixels=in_pixels)):
         polygons = to_map(settled.polygons, transform)
         moved = on_ground(polygons, crs, centroids(polygons))
         wanted = shapely.area(moved) >= settings.min_area_m2  # False outside the domain, where it is NaN

@@ -43,6 +43,7 @@ def refit(polygons: NDArray[np.object_], *, crs: CRS, gsd_m: float, settings: Ou
         order=np.column_stack([np.where(group == ALONE, -1 - number, group), *[number] * 4]),
         confidence=np.full(len(polygons), np.nan),
         edge_certainty=np.full(len(polygons), np.nan),
+        pixel_m=np.sqrt(maps.m2_per_unit2),
         method=fitted.method.astype(np.str_),
         iou_raw=fitted.iou_raw,
         max_shift_m=fitted.max_shift * gsd_m,

@@ -4,11 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS
 
-from buildmap.vector.drawing import pixel_sides_m
 from buildmap.vector.drawn import Drawn
 from buildmap.vector.fitting.guard import closeness
 from buildmap.vector.paper.chain import RAW, PaperSteps, paper_outlines
@@ -59,28 +56,23 @@ def find_limits(batches: Iterable[Drawn], *, block_px: int | None, exact_max: in
     return PaperLimits(by_block=limits, block_px=block_px)
 
 
-def redraw(
-    drawn: Drawn, limits: PaperLimits, *, transform: Affine, crs: CRS
-) -> Iterator[tuple[Drawn, PaperSteps]]:
+def redraw(drawn: Drawn, limits: PaperLimits) -> Iterator[tuple[Drawn, PaperSteps]]:
     """Take footprints through the chain; give them block by block, with what every step made.
 
     Args:
         drawn: Raw; pixels count as square.
         limits: Of the blocks they are in.
-        transform: Pixel corners (col, row) to coordinates (x, y).
-        crs: Of these coordinates.
     """
     for block, members in _by_block(drawn, limits.block_px):
         part = drawn.take(members)
         steps = paper_outlines(part.raw, limits.by_block[block])
         is_raw = steps.rolled_back == RAW
-        side_m = np.sqrt(pixel_sides_m(part.raw, transform, crs).prod(axis=1))
         redrawn = replace(
             part,
             polygons=steps.final,
             method=np.where(is_raw, "raw", "paper"),
             iou_raw=steps.iou_raw,
-            max_shift_m=np.where(is_raw, 0.0, closeness(steps.final, part.raw).shift_px * side_m),
+            max_shift_m=np.where(is_raw, 0.0, closeness(steps.final, part.raw).shift_px * part.pixel_m),
         )
         yield redrawn, steps
 

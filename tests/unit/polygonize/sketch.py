@@ -27,6 +27,7 @@ def sketch(outlines: Outlines, crop: Crop, *, transform: Affine, crs: CRS, setti
         edge_certainty=np.array([_mean_around(polygon, crop) for polygon in polygons], np.float64),
         method=np.full(count, "raw"),
         iou_raw=np.ones(count),
+        pixel_m=np.full(len(outlines), abs(transform.a)),
         max_shift_m=outlines.peak * abs(transform.a),
     )
 

@@ -18,6 +18,7 @@ def drawn(*order: tuple[int, int, int, int, int]) -> Drawn:
         edge_certainty=np.ones(count),
         method=np.array(["adaptive"] * count),
         iou_raw=np.ones(count),
+        pixel_m=np.ones(count),
         max_shift_m=np.zeros(count),
     )
 

@@ -27,6 +27,7 @@ def drawn(
         edge_certainty=np.full(count, 0.8),
         method=np.full(count, "adaptive"),
         iou_raw=np.full(count, 0.95),
+        pixel_m=np.full(count, 0.5),
         max_shift_m=np.full(count, 0.4),
     )
 
@@ -44,12 +45,51 @@ def settle(*batches: Drawn, held: int = 100) -> Drawn:
     return join([*settled, rest])
 
 
-def test_two_that_overlap_both_go_back_and_say_so() -> None:
-    found = settle(drawn(wide(0, 10), wide(11, 20), wide(30, 40)))
-    assert found.method.tolist() == ["raw", "raw", "adaptive"]
-    assert found.polygons[:2].tolist() == found.raw[:2].tolist()
-    assert found.iou_raw.tolist() == [1, 1, 0.95]
-    assert found.max_shift_m.tolist() == [0, 0, 0.4]
+def stairs(left: float, right: float) -> tuple[shapely.Polygon, shapely.Polygon]:
+    """The same with an outline of stairs on the right, which simplifying makes a slope."""
+    steps = [(right - 0.5 * (step % 2), step / 2) for step in range(20)]
+    return shapely.box(left, 0, right + 1.5, 10), shapely.Polygon(
+        [(left, 0), *steps, (right - 0.5, 10), (left, 10)]
+    )
+
+
+def test_two_that_overlap_both_go_back_a_step_and_say_so() -> None:
+    found = settle(drawn(stairs(0, 10), wide(11, 20), wide(30, 40)))
+    assert found.method.tolist() == ["simplify", "simplify", "adaptive"]
+    simple = shapely.simplify(found.raw[0], 1.0)
+    assert found.polygons[0].equals(simple) and not simple.equals(found.raw[0])
+    iou = found.raw[0].intersection(simple).area / found.raw[0].union(simple).area
+    assert found.iou_raw.tolist() == pytest.approx([iou, 1, 0.95])
+    assert found.max_shift_m.tolist() == pytest.approx([0.24, 0, 0.4], abs=0.01)
+
+
+def test_what_overlaps_its_neighbour_even_simplified_goes_back_to_its_outline() -> None:
+    corner = shapely.Polygon([(0, 0), (10, 0), (10, 4.5), (9.2, 5), (10, 5.5), (10, 10), (0, 10)])
+    behind = shapely.Polygon([(14, 3), (14, 7), (9.4, 5)])  # its tip is in the notch
+    assert corner.intersection(behind).area < 1e-9
+    assert shapely.simplify(corner, 1.0).intersection(behind).area > 0.1
+    found = settle(drawn((shapely.box(0, 0, 12, 12), corner), (behind, behind)))
+    assert found.method.tolist() == ["raw", "raw"]
+    assert found.polygons.tolist() == [corner, behind]
+    assert found.iou_raw.tolist() == [1, 1] and found.max_shift_m.tolist() == [0, 0]
+
+
+def test_polygons_of_a_layer_go_back_to_themselves_and_may_lie_in_each_other() -> None:
+    large, small = shapely.box(0, 0, 20, 20), shapely.box(5, 5, 9, 9)
+    neighbours = Neighbours(in_pixels=False)
+    neighbours.push(drawn(stairs(30, 40), wide(41, 50), (large, large), (small, small)))
+    found = neighbours.finish()
+    assert found is not None
+    assert found.method.tolist() == ["raw", "raw", "raw", "raw"]
+    assert found.polygons.tolist() == found.raw.tolist()
+
+
+def test_what_lies_in_the_outline_of_another_stands_in_a_filled_hole_and_is_left_out() -> None:
+    large, small = shapely.box(0, 0, 20, 20), shapely.box(5, 5, 9, 9)
+    for pair in ([(small, small), (large, large)], [(large, large), (small, small)]):
+        assert settle(drawn(*pair)).polygons.tolist() == [large]
+        first, second = (drawn(one, first=number) for number, one in enumerate(pair))
+        assert settle(first, second).polygons.tolist() == [large]
 
 
 def test_fits_that_only_touch_stay() -> None:
@@ -70,7 +110,7 @@ def test_going_back_may_meet_another_fit_which_then_goes_back_too() -> None:
     grown = shapely.box(19, 0, 30, 10), shapely.box(21, 0, 30, 10)
     apart = settle(drawn(reaching, shrunk))
     assert apart.method.tolist() == ["adaptive", "adaptive"]
-    assert settle(drawn(reaching, shrunk, grown)).method.tolist() == ["raw", "raw", "raw"]
+    assert settle(drawn(reaching, shrunk, grown)).method.tolist() == ["simplify", "raw", "simplify"]
 
 
 def test_those_that_share_walls_go_back_together() -> None:
@@ -80,7 +120,7 @@ def test_those_that_share_walls_go_back_together() -> None:
         component=7,
     )
     found = settle(row, drawn(wide(20.5, 30), first=8))
-    assert found.method.tolist() == ["raw", "raw", "raw"]
+    assert found.method.tolist() == ["simplify", "simplify", "simplify"]
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [3], [1, 2, 3, 4, 5]])
@@ -89,7 +129,7 @@ def test_batches_make_no_difference(cuts: list[int]) -> None:
     bounds = [0, *cuts, len(whole)]
     parts = [whole.take(np.arange(*span)) for span in pairwise(bounds)]
     found = settle(*parts)
-    assert found.method.tolist() == ["adaptive", "raw", "raw", "raw", "adaptive", "raw"]
+    assert found.method.tolist() == ["adaptive", "simplify", "simplify", "simplify", "adaptive", "simplify"]
 
 
 def test_only_so_many_are_held_and_the_rest_come_in_order() -> None:
@@ -101,7 +141,7 @@ def test_only_so_many_are_held_and_the_rest_come_in_order() -> None:
     assert first.order[:, 0].tolist() == [0, 1, 2] and rest.order[:, 0].tolist() == [3, 4]
 
 
-def test_what_overlapped_before_it_was_fitted_is_not_touched() -> None:
+def test_what_overlapped_before_it_was_fitted_goes_no_further_than_its_outline() -> None:
     overlapping = drawn(wide(0, 10), wide(5, 20))
     raw = overlapping.raw.copy()
     found = settle(overlapping)

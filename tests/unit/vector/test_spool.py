@@ -23,6 +23,7 @@ def some_drawn() -> Drawn:
         edge_certainty=np.array([np.nan, 0.5]),
         method=np.array(["raw", "adaptive"]),
         iou_raw=np.array([1.0, 0.9]),
+        pixel_m=np.array([0.5, 0.4]),
         max_shift_m=np.array([0.0, 1.5]),
     )
 

@@ -52,7 +52,7 @@ def pieces(drawn: Drawn) -> list[Drawn]:
 
 
 def redrawn(parts: list[Drawn], limits: PaperLimits) -> Drawn:
-    found = [one for part in parts for one, _ in redraw(part, limits, transform=ORIGIN, crs=CRS_UTM)]
+    found = [one for part in parts for one, _ in redraw(part, limits)]
     return join(found).in_order()
 
 
@@ -110,7 +110,7 @@ def test_footprints_are_those_of_the_chain_with_their_verdict(raw: Drawn) -> Non
 
 def test_the_steps_can_be_looked_at(raw: Drawn) -> None:
     limits = find_limits([raw], block_px=None)
-    ((_, steps),) = redraw(raw, limits, transform=ORIGIN, crs=CRS_UTM)
+    ((_, steps),) = redraw(raw, limits)
     assert (
         set(steps.kind)
         == set(kinds(measure(raw.raw), limits.by_block[0, 0]))

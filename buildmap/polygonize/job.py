@@ -25,7 +25,7 @@ from buildmap.vector.tracing.bands import crop_band, trace_band
 from buildmap.vector.tracing.outlines import Outlines
 from buildmap.vector.tracing.trace import NODATA
 
-_BAND_PX = 2**25
+_BAND_PX = 2**24
 _CACHE_BYTES = 2**26
 """Holds the blocks of a window that is read, and rows of a striped raster of 131 072 columns."""
 _FEWEST_BANDS = 8

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from buildmap.vector.drawn import Drawn, join
 from buildmap.vector.fitting.guard import closeness
 
-_HELD = 20_000
-"""Footprints that may still meet a neighbour, several rows of buildings of the widest raster."""
+_HELD = 8_000
+"""Footprints that may still meet a neighbour: a dense row of buildings over 400,000 columns."""
 _TOUCH = 1e-6
 """Share of the smaller of two polygons that they may have in common by the rounding of coordinates."""
 _SIMPLIFY_PX = 1.0

@@ -14,7 +14,7 @@ import rasterio
 from tests.networks import write_onnx
 from tests.scenes import blocks_mask, houses_image, write_raster
 
-MOMENTS = (0.35, 0.6, 0.8, 0.95)
+MOMENTS = (0.5, 0.9)
 """When to kill, as a share of an uninterrupted run's time."""
 
 

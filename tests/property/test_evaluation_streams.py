@@ -142,7 +142,7 @@ def assert_same(one: PairFindings, other: PairFindings) -> None:
             np.testing.assert_array_equal(getattr(errors, field), getattr(expected, field), err_msg=field)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(scene=scenes())
 def test_any_strips_count_what_the_whole_arrays_give(scene: Scene) -> None:
     areas = draw_areas(scene)
@@ -213,7 +213,7 @@ def assert_counts(
         assert (tp, fp, fn, tn) == (expected.tp, expected.fp, expected.fn, expected.tn)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(scene=scenes(), shift=st.tuples(st.floats(-3, 3), st.floats(-3, 3)), turn=st.sampled_from([0, 3]))
 def test_any_strips_of_a_resampled_raster_and_a_layer_count_the_same(
     scene: Scene, shift: tuple[float, float], turn: float

@@ -178,18 +178,8 @@ def vectorize(
             )
             path = folder / _name(output)
             written = _write(path, kind, batches, crs, delivery, _provenance(Path(raster), settings))
-    return VectorizeSummary(
-        output=str(output),
-        layer=delivery.layer,
-        footprints=written.count,
-        area_m2=round(written.area_m2, 2),
-        methods=dict(sorted(written.methods.items())),
-        dropped=written.dropped,
-        width_px=job.width,
-        height_px=job.height,
-        bands=job.bands,
-        bands_resumed=resumed,
-        seconds=round(time.monotonic() - began, 2),
+    return _summary(
+        output, delivery, written, began, size_px=(job.width, job.height), bands=(job.bands, resumed)
     )
 
 
@@ -251,19 +241,7 @@ def refit_layer(
         written = _write(
             folder / _name(output), kind, batches, found.crs, delivery, _provenance(layer, settings)
         )
-    return VectorizeSummary(
-        output=str(output),
-        layer=delivery.layer,
-        footprints=written.count,
-        area_m2=round(written.area_m2, 2),
-        methods=dict(sorted(written.methods.items())),
-        dropped=written.dropped,
-        width_px=None,
-        height_px=None,
-        bands=0,
-        bands_resumed=0,
-        seconds=round(time.monotonic() - began, 2),
-    )
+    return _summary(output, delivery, written, began)
 
 
 def _check_output(output: Path, delivery: Delivery, source: Path) -> Format:
@@ -439,6 +417,30 @@ def _write(
             area_m2 += float(batch.area_m2.sum())
             methods.update(batch.method.tolist())
     return _Written(count=writer.count, area_m2=area_m2, methods=methods, dropped=writer.dropped)
+
+
+def _summary(
+    output: Path,
+    delivery: Delivery,
+    written: _Written,
+    began: float,
+    *,
+    size_px: tuple[int, int] | tuple[None, None] = (None, None),
+    bands: tuple[int, int] = (0, 0),
+) -> VectorizeSummary:
+    return VectorizeSummary(
+        output=str(output),
+        layer=delivery.layer,
+        footprints=written.count,
+        area_m2=round(written.area_m2, 2),
+        methods=dict(sorted(written.methods.items())),
+        dropped=written.dropped,
+        width_px=size_px[0],
+        height_px=size_px[1],
+        bands=bands[0],
+        bands_resumed=bands[1],
+        seconds=round(time.monotonic() - began, 2),
+    )
 
 
 def _provenance(source: Path, settings: Outlining) -> Provenance:

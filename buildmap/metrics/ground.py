@@ -78,7 +78,7 @@ def ground_on(grid: Grid, *, within: Window, aoi: Path | None, bbox: Box | None)
         raise InputError(
             f"{name} does not touch the ground that is compared: extents "
             f"{show_bounds(_box_of(regions))} and {show_bounds(grid.part(within).bounds)}",
-            hint=None if bbox is None else "--bbox is in the CRS of the truth raster, or of the prediction",
+            hint=None if bbox is None else "--bbox is in the CRS of the raster; between two layers, in UTM",
         )
     return Ground(grid=grid, window=window, regions=FootprintIndex(regions))
 

@@ -12,12 +12,12 @@ from rasterio import features
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from buildmap.vector.tracing.flood import fill
 from buildmap.vector.tracing.label_outlines import label_outlines
 from buildmap.vector.tracing.outlines import OutlineTracer
 from buildmap.vector.tracing.seeds import count_seeds
 from buildmap.vector.tracing.split import MIN_SEED_PX, split
 from buildmap.vector.tracing.subpixel import subpixel
+from tests.unit.vector.outlines import component_at
 
 SIZE_PX, LOWEST, SEED = 3072, 127, 242
 CELL_PX = 256
@@ -98,7 +98,7 @@ def seeds_of(building: Building) -> int:
 
 
 def labels_of(building: Building) -> NDArray[np.int32]:
-    component = fill(building.values, *building.pixel, LOWEST)
+    component = component_at(building.values, *building.pixel, LOWEST)
     return split(building.values, component, seed_value=SEED)
 
 
@@ -132,7 +132,7 @@ def test_attached_houses_are_found_one_by_one() -> None:
 @pytest.mark.benchmark
 def test_splitting_is_many_times_faster_than_that_of_scikit_image() -> None:
     buildings = [building for building in cut_out(town()[0]) if seeds_of(building) > 1]
-    components = [fill(building.values, *building.pixel, LOWEST) for building in buildings]
+    components = [component_at(building.values, *building.pixel, LOWEST) for building in buildings]
     flooded_mpx = sum(int(component.sum()) for component in components) / 1e6
     pairs = list(zip(buildings, components, strict=True))
 

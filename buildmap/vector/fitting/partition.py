@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from buildmap.compiled import compiled
 from buildmap.vector.fitting.moments import Scatter, best_angle, least_residual, trimmed
 
-FAMILY, DIAGONALS, FREE = 0, 4, 8
+DIAGONALS, FREE = 4, 8
 """Directions: four at right angles from 0, four between them from 4, and any other, 8."""
 _KINDS = 9
 _EVIDENCE = 8

@@ -40,45 +40,6 @@ def frame(
 
 
 @compiled
-def fill(values: NDArray[np.uint8], row: int, col: int, lowest: int) -> NDArray[np.bool_]:
-    """Find the 4-connected pixels around one.
-
-    Args:
-        values: (rows, cols), values from `lowest` to 254 are buildings.
-        row: Of a pixel of the building.
-        col: Of this pixel.
-        lowest: 0..255.
-
-    Returns:
-        (rows, cols) True on the building; nowhere, if that pixel is none.
-    """
-    rows, cols = values.shape
-    found = np.zeros((rows, cols), np.bool_)
-    if not (0 <= row < rows and 0 <= col < cols):
-        return found
-    width = cols + 2
-    is_free = np.zeros((rows + 2, width), np.bool_)
-    for r in range(rows):
-        for c in range(cols):
-            is_free[r + 1, c + 1] = lowest <= values[r, c] < 255
-    free = is_free.ravel()
-    waiting = np.empty(rows * cols + 1, np.int32)
-    start = (row + 1) * width + col + 1
-    waiting[0], count = start, int(free[start])
-    free[start] = False
-    while count:
-        count -= 1
-        pixel = waiting[count]
-        found[pixel // width - 1, pixel % width - 1] = True
-        for step in (-width, -1, 1, width):
-            if free[pixel + step]:
-                free[pixel + step] = False
-                waiting[count] = pixel + step
-                count += 1
-    return found
-
-
-@compiled
 def plant(
     labels: NDArray[np.int32], score: NDArray[np.uint8], width: int, seed_value: int, min_seed_px: int
 ) -> int:

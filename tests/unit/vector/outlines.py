@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 from rasterio import features
+from scipy import ndimage
 
 from buildmap.vector.tracing.label_outlines import label_outlines
 
@@ -31,3 +32,10 @@ def pixel_outlines(
             for number in range(1, len(shapes) + 1)
         ]
     )
+
+
+def component_at(values: np.ndarray, row: int, col: int, lowest: int) -> np.ndarray:
+    """Give the 4-connected pixels from `lowest` to 254 around one of them, True on (rows, cols)."""
+    labels, _ = ndimage.label((values >= lowest) & (values < 255))
+    assert labels[row, col]
+    return np.asarray(labels == labels[row, col])

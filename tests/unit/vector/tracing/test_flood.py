@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from buildmap.vector.tracing.flood import OPEN, OUTSIDE, fill, flood, frame, plant, unframe
+from buildmap.vector.tracing.flood import OPEN, OUTSIDE, flood, frame, plant, unframe
 
 Picture = NDArray[np.uint8]
 
@@ -49,27 +49,6 @@ def large_parts(mask: NDArray[np.bool_], min_px: int) -> NDArray[np.int32]:
     sizes[0] = 0
     number = np.where(sizes >= min_px, np.cumsum(sizes >= min_px), 0)
     return number[parts].astype(np.int32)
-
-
-def test_a_filled_component_is_that_of_scipy() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(40):
-        values = blurred(rng, *rng.integers(2, 40, 2), sigma=rng.choice([0.1, 1, 3]))
-        values[rng.random(values.shape) < 0.05] = 255
-        lowest = int(rng.integers(60, 180))
-        labels, _ = ndimage.label((values >= lowest) & (values < 255))
-        for row, col in rng.integers(0, values.shape, (5, 2)):
-            expected = (labels == labels[row, col]) & (labels > 0)
-            assert (fill(values, row, col, lowest) == expected).all()
-
-
-def test_nothing_is_filled_from_a_pixel_that_is_no_building() -> None:
-    values = np.array([[200, 10, 255]], np.uint8)
-    assert fill(values, 0, 0, 100).tolist() == [[True, False, False]]
-    assert not fill(values, 0, 1, 100).any()
-    assert not fill(values, 0, 2, 100).any()
-    assert not fill(values, 1, 0, 100).any()
-    assert not fill(values, 0, -1, 100).any()
 
 
 def test_seeds_are_the_large_parts_of_scipy_in_scan_order() -> None:

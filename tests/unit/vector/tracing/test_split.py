@@ -3,8 +3,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from buildmap.vector.tracing.flood import fill
 from buildmap.vector.tracing.split import MAX_SPLIT_PX, MIN_SEED_PX, SEED_PROBABILITY, seed_score, split
+from tests.unit.vector.outlines import component_at
 from tests.unit.vector.tracing.test_flood import large_parts
 
 
@@ -18,7 +18,7 @@ def houses(groove: float = 0.6) -> NDArray[np.uint8]:
 
 def test_attached_houses_are_split_at_the_groove() -> None:
     values = houses()
-    component = fill(values, 25, 20, 127)
+    component = component_at(values, 25, 20, 127)
     labels = split(values, component, seed_value=241)
     assert labels.dtype == np.int32
     assert ((labels > 0) == component).all()
@@ -29,7 +29,7 @@ def test_attached_houses_are_split_at_the_groove() -> None:
 
 def test_a_building_with_one_seed_is_one_label() -> None:
     values = houses(groove=0)
-    component = fill(values, 25, 20, 127)
+    component = component_at(values, 25, 20, 127)
     assert (split(values, component, seed_value=241) == component).all()
 
 
@@ -65,7 +65,7 @@ def test_every_pixel_has_a_label_and_every_label_is_connected_and_holds_its_seed
         field = ndimage.gaussian_filter(rng.standard_normal((60, 60)), rng.choice([0.8, 2]))
         values = np.clip(150 + 70 * field / field.std(), 0, 255).astype(np.uint8)
         row, col = np.argwhere((values > 150) & (values < 255))[0]
-        component = fill(values, row, col, 120)
+        component = component_at(values, row, col, 120)
         labels = split(values, component, seed_value=215, min_seed_px=3)
         assert ((labels > 0) == component).all()
         for label in range(1, labels.max() + 1):
@@ -79,7 +79,7 @@ def test_every_pixel_has_a_label_and_every_label_is_connected_and_holds_its_seed
 
 def test_a_border_class_separates_what_the_body_does_not() -> None:
     values = houses(groove=0)
-    component = fill(values, 25, 20, 127)
+    component = component_at(values, 25, 20, 127)
     border = np.zeros_like(values)
     border[:, 49:53] = 200
     labels = split(values, component, seed_value=241, border=border)

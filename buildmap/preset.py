@@ -42,7 +42,20 @@ class Data:
 class Model:
     """Which network, and its size."""
 
-    name: Literal["lite", "unet"]
+    name: Literal[
+        "lite",
+        "unet",
+        "unet-aspp",
+        "sci-net",
+        "pspnet",
+        "deeplabv3",
+        "deeplabv3plus",
+        "manet",
+        "segformer",
+        "hrnet",
+        "danet",
+        "upernet",
+    ]
     """Key in `buildmap.models.MODELS`."""
     width: int | None = None
     """Channels at the network's finest level, for networks of our own."""
@@ -51,37 +64,104 @@ class Model:
     stem_stride: int | None = None
     """Input pixels per pixel of the finest level, for networks of our own; absent means 2."""
     encoder: str | None = None
-    """A timm encoder, for networks on a library encoder."""
+    """A timm encoder, for networks on a library encoder; absent means the network's usual one."""
     encoder_weights: str | None = None
-    """'imagenet' downloads them through timm; absent starts from random weights."""
+    """'imagenet' downloads them through timm; a file's path loads them; absent starts from random ones."""
+    output_stride: int | None = None
+    """Image pixels per pixel of the encoder's last stage, 8, 16 or 32; absent means the network's usual one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loss:
-    """Weights of the summed losses."""
+    """Weights of the summed losses, and what shapes them; an absent weight is 0."""
 
-    bce: float
+    bce: float = 0.0
     """Binary cross-entropy."""
-    dice: float
+    dice: float = 0.0
     """1 - Dice coefficient over the batch."""
+    nr_dice: float = 0.0
+    """Noise-robust Dice."""
+    ell: float = 0.0
+    """Exponential logarithmic loss."""
+    wdice: float = 0.0
+    """Class-wise Dice losses, weighted by the classes' priors."""
+    lace: float = 0.0
+    """Logit-adjusted cross-entropy."""
+    boundary_alignment: float = 0.0
+    """1 - F1 of the predicted boundaries."""
+    building_prior: float = 0.1
+    """Prior probability of building, for `lace` and `wdice`; the background's is the rest."""
+    temperature: float = 1.0
+    """Of the logit adjustment."""
+    noise_exponent: float = 1.5
+    """Of `nr_dice`, 1 (like the absolute error) to 2 (like Dice)."""
+    boundary_px: int = 3
+    """Side of the square whose maximum finds a boundary, pixels, odd."""
+    tolerance_px: int = 5
+    """Side of the square by which a boundary is widened, pixels, odd."""
+
+    def __post_init__(self) -> None:
+        weights = (
+            self.bce,
+            self.dice,
+            self.nr_dice,
+            self.ell,
+            self.wdice,
+            self.lace,
+            self.boundary_alignment,
+        )
+        if min(weights) < 0 or not any(weights):
+            raise ValueError("loss weights are negative, or all zero")
+        if not 0 < self.building_prior < 1:
+            raise ValueError(f"building_prior {self.building_prior} is not within 0..1")
+        if not 1 <= self.noise_exponent <= 2:
+            raise ValueError(f"noise_exponent {self.noise_exponent} is not within 1..2")
+        for name in ("boundary_px", "tolerance_px"):
+            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} {getattr(self, name)} is not odd and positive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augment:
     """Random changes to a training chip."""
 
-    flips: bool
-    """Mirror left-right and up-down, each with probability one half."""
+    flip: float
+    """Probability of a mirror left-right, and of one up-down."""
+    half_turn: float
+    """Probability of a rotation by 180 degrees."""
     quarter_turns: bool
     """Rotate by a random multiple of 90 degrees."""
+    gsd: Literal["native", "random"]
+    """Chips are read at the source's working GSD, or at one drawn log-uniformly from it to `gsd_max_m`."""
     gsd_jitter: float
-    """Chips are read at a GSD drawn log-uniformly from the source's to `gsd_max_m`; this widens both ends."""
+    """Widens both ends of the range that the GSD is drawn from, as a share."""
     brightness: float
     """Largest shift of all bands, as a share of the full range."""
     contrast: float
     """Largest relative change of contrast."""
     color: float
     """Largest relative change of a single band's gain."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "half_turn"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not within 0..1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """Where training chips are laid; what is left of the shares lies anywhere on valid ground."""
+
+    building_share: float = 0.0
+    """Share of chips laid around a building, 0..1."""
+    hard_share: float = 0.0
+    """Share of chips laid where the loss has been high so far, 0..1."""
+
+    def __post_init__(self) -> None:
+        if min(self.building_share, self.hard_share) < 0 or self.building_share + self.hard_share > 1:
+            raise ValueError(
+                f"building_share {self.building_share} and hard_share {self.hard_share} are not shares of 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,28 +171,75 @@ class Training:
     chip_px: int
     """Side of a training chip in pixels."""
     batch_size: int
-    """Chips per step."""
+    """Chips per step, on all devices together."""
     steps_per_epoch: int
     """Optimizer steps between two validations."""
     epochs: int
-    """Number of validations; the learning rate reaches zero after the last."""
+    """Number of validations; the learning rate reaches its end after the last."""
     learning_rate: float
-    """Adam's step at the start."""
-    power: float
-    """Exponent of the polynomial decay of the learning rate."""
+    """The optimizer's step at the start."""
     validation_share: float
     """Share of each source's blocks of ground kept for validation where a source does not say."""
     seed: int
     """Seed of weights, chips and augmentation."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of convolutions on a CPU; bfloat16 is twice as fast where the CPU has it. GPUs always take it."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """What makes the steps."""
+    momentum: float = 0.0
+    """Of `sgd`."""
+    weight_decay: float = 0.0
+    """Pull of the weights towards zero, per step."""
+    schedule: Literal["polynomial", "steps", "cosine", "constant"] = "polynomial"
+    """How the learning rate falls: polynomially or by a half cosine to zero, by a factor every few epochs, or not."""
+    power: float = 0.9
+    """Exponent of the polynomial decay."""
+    decay_epochs: int = 30
+    """Epochs between two falls of `steps`."""
+    decay_factor: float = 0.5
+    """What the learning rate is multiplied by at each fall of `steps`."""
+    warmup_steps: int = 0
+    """First steps, in which the learning rate rises linearly to what the schedule says."""
+    accumulate: int = 1
+    """Parts a batch is cut into, their gradients summed: the memory of one part, the step of them all."""
+    clip_norm: float | None = None
+    """Largest norm of all gradients together; absent means any."""
+    ema_decay: float | None = None
+    """Share that a running mean of the weights keeps at each step; that mean is validated and saved; absent: none."""
+    metric: Literal["iou", "f1", "balanced_accuracy", "loss"] = "iou"
+    """Chooses the epoch whose weights are kept, on the validation ground."""
+    patience_epochs: int | None = None
+    """Stop after so many epochs without a better `metric`; absent means never."""
+    drop_annotations: float = 0.0
+    """Share of whole buildings that are taken out of the training annotations, by `seed`, 0..1."""
+    validation_chip_px: int | None = None
+    """Side of a validation chip in pixels; absent means `chip_px`."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of convolutions; on CPUs bfloat16 is twice as fast where the CPU has it, and float16 is not offered."""
 
     def __post_init__(self) -> None:
-        for name in ("chip_px", "batch_size", "steps_per_epoch", "epochs", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} {getattr(self, name)} is not positive")
-        if not 0 <= self.validation_share < 1:
-            raise ValueError(f"validation_share {self.validation_share} is not within 0..1")
+        for name in (
+            "chip_px",
+            "batch_size",
+            "steps_per_epoch",
+            "epochs",
+            "learning_rate",
+            "decay_epochs",
+            "decay_factor",
+            "accumulate",
+            "clip_norm",
+            "patience_epochs",
+            "validation_chip_px",
+        ):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} {value} is not positive")
+        for name in ("validation_share", "drop_annotations", "momentum", "ema_decay"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"{name} {value} is not within 0..1")
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,17 +259,26 @@ class Source:
     """One raster with annotations, in paths relative to the data folder."""
 
     image: str
-    """Raster file."""
+    """Raster file, or a pattern such as 'train/*.tif'."""
     annotations: str
-    """Vector layer of footprints, or a mask raster (non-zero = building) on the same ground."""
+    """Vector layer of footprints, mask raster (non-zero = building) on the same ground, or COCO JSON; a pattern
+    where `image` is one, matched by file name."""
     use: Literal["train", "validation", "split"]
     """What its ground is for; 'split' shares blocks of ground between both by `validation_share`."""
     window_px: tuple[int, ...] | None = None
     """Part of the raster that is annotated: col_off, row_off, width, height; absent means all."""
+    bands: tuple[int, ...] | None = None
+    """1-based bands of this raster, in the order the model expects; absent means those of `[data]`."""
+    value_range: tuple[float, ...] | None = None
+    """Lowest and highest value of this raster, for one whose type is not that of `[data]`."""
 
     def __post_init__(self) -> None:
         if self.window_px is not None and len(self.window_px) != 4:
             raise ValueError("window_px is not col_off, row_off, width, height")
+        if self.value_range is not None and not (
+            len(self.value_range) == 2 and self.value_range[0] < self.value_range[1]
+        ):
+            raise ValueError("value_range is not lowest, highest")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,12 +293,35 @@ class Preset:
     augment: Augment
     training: Training
     predict: Predict
+    sampling: Sampling = Sampling()
     sources: tuple[Source, ...] = ()
     """The training set, where the preset fixes it."""
     license: str = "unknown"
     """Licence of the weights it leads to, as an SPDX identifier or a sentence."""
     training_data: str = ""
     """What it learns from, with credits."""
+    paper: str = ""
+    """Where the network, or the way it learns, was published."""
+    parameters: int | None = None
+    """Learned numbers in the network, with these bands."""
+    gmac_512: float | None = None
+    """Multiply-adds, in thousand millions, for one image of 512 x 512 pixels."""
+
+
+LOSSES: dict[str, Loss] = {
+    "ce": Loss(bce=1),
+    "dice": Loss(dice=1),
+    "nr-dice": Loss(nr_dice=1),
+    "ce+dice": Loss(bce=1, dice=1),
+    "ell": Loss(ell=1),
+    "wdice": Loss(wdice=1),
+    "bd+dice": Loss(boundary_alignment=1, dice=1),
+    "bd+wdice": Loss(boundary_alignment=1, wdice=1),
+    "lace": Loss(lace=1),
+    "lace+wdice": Loss(lace=1, wdice=1),
+    "bd+lace+wdice": Loss(boundary_alignment=1, lace=1, wdice=1),
+}
+"""The eleven losses of Kang et al. (2022), Table I, by name."""
 
 
 def load_preset(path: Path) -> Preset:

@@ -16,9 +16,10 @@ def draw_turn(augment: Augment, rng: np.random.Generator) -> tuple[bool, int]:
 
     An up-down mirror is a left-right one and two quarter turns, so this covers both.
     """
-    left_right, up_down = (bool(drawn) and augment.flips for drawn in rng.integers(2, size=2))
+    left_right, up_down = (bool(drawn < augment.flip) for drawn in rng.random(2))
+    half_turn = bool(rng.random() < augment.half_turn)
     quarters = int(rng.integers(4)) if augment.quarter_turns else 0
-    return left_right != up_down, (quarters + 2 * up_down) % 4
+    return left_right != up_down, (quarters + 2 * (up_down + half_turn)) % 4
 
 
 def turn(array: NDArray[D], *, mirror: bool, quarters: int) -> NDArray[D]:

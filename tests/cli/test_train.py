@@ -30,8 +30,10 @@ depth = 2
 bce = 0.5
 dice = 0.5
 [augment]
-flips = true
+flip = 0.5
+half_turn = 0
 quarter_turns = true
+gsd = "random"
 gsd_jitter = 0
 brightness = 0.1
 contrast = 0.1

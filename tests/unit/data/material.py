@@ -13,8 +13,26 @@ from buildmap.preset import Augment, Data, Loss, Model, Predict, Preset, Source,
 from buildmap.raster.windows import Window
 from tests.scenes import ORIGIN, houses_image, write_layer, write_raster
 
-STILL = Augment(flips=False, quarter_turns=False, gsd_jitter=0.0, brightness=0.0, contrast=0.0, color=0.0)
-LIVELY = Augment(flips=True, quarter_turns=True, gsd_jitter=0.1, brightness=0.1, contrast=0.2, color=0.1)
+STILL = Augment(
+    flip=0,
+    half_turn=0,
+    quarter_turns=False,
+    gsd="random",
+    gsd_jitter=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    color=0.0,
+)
+LIVELY = Augment(
+    flip=0.5,
+    half_turn=0,
+    quarter_turns=True,
+    gsd="random",
+    gsd_jitter=0.1,
+    brightness=0.1,
+    contrast=0.2,
+    color=0.1,
+)
 PLAIN = Data(gsd_min_m=0.4, gsd_max_m=0.5, bands=(1, 2, 3), mean=(0.0,) * 3, std=(1.0,) * 3)
 
 

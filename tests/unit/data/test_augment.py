@@ -10,7 +10,7 @@ from tests.unit.data.material import LIVELY, STILL
 SQUARE = np.arange(9).reshape(3, 3)
 
 
-def _layings(augment_changes: dict[str, bool]) -> set[bytes]:
+def _layings(augment_changes: dict[str, float]) -> set[bytes]:
     rng = np.random.default_rng(0)
     augment = replace(STILL, **augment_changes)
     drawn = (draw_turn(augment, rng) for _ in range(300))
@@ -20,16 +20,23 @@ def _layings(augment_changes: dict[str, bool]) -> set[bytes]:
 def test_flips_and_quarter_turns_give_all_eight_ways_to_lay_a_square() -> None:
     turned = [np.rot90(SQUARE, k) for k in range(4)]
     eight = {array.tobytes() for array in turned + [array[:, ::-1] for array in turned]}
-    assert _layings({"flips": True, "quarter_turns": True}) == eight
+    assert _layings({"flip": 0.5, "quarter_turns": True}) == eight
 
 
 def test_flips_alone_never_turn_by_a_quarter() -> None:
     four = [SQUARE, SQUARE[::-1], SQUARE[:, ::-1], SQUARE[::-1, ::-1]]
-    assert _layings({"flips": True}) == {array.tobytes() for array in four}
+    assert _layings({"flip": 0.5}) == {array.tobytes() for array in four}
 
 
 def test_quarter_turns_alone_never_mirror() -> None:
     assert _layings({"quarter_turns": True}) == {np.rot90(SQUARE, k).tobytes() for k in range(4)}
+
+
+def test_a_half_turn_comes_as_often_as_its_probability_says() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [draw_turn(replace(STILL, half_turn=0.8), rng) for _ in range(1000)]
+    assert set(drawn) == {(False, 0), (False, 2)}
+    assert sum(quarters == 2 for _, quarters in drawn) == pytest.approx(800, abs=40)
 
 
 def test_bands_turn_like_a_single_image() -> None:

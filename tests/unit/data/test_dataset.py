@@ -67,7 +67,7 @@ def test_steps_and_seeds_differ(tmp_path: Path) -> None:
 
 def test_the_target_is_what_the_image_shows_after_all_augmentation(tmp_path: Path) -> None:
     write_pair(tmp_path, "a")
-    moving = replace(STILL, flips=True, quarter_turns=True)
+    moving = replace(STILL, flip=0.5, quarter_turns=True)
     with Chips(tmp_path, make_preset(augment=moving)) as chips:
         batches = [chips.training_batch(step) for step in range(10)]
     for batch in batches:

@@ -68,7 +68,7 @@ class Model:
     encoder_weights: str | None = None
     """'imagenet' downloads them through timm; a file's path loads them; absent starts from random ones."""
     output_stride: int | None = None
-    """Image pixels per pixel of the encoder's last stage, 8, 16 or 32; absent means the network's usual one."""
+    """Image pixels per pixel of the encoder's last stage, 8, 16 or 32; absent means the network's usual."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,7 +189,7 @@ class Training:
     weight_decay: float = 0.0
     """Pull of the weights towards zero, per step."""
     schedule: Literal["polynomial", "steps", "cosine", "constant"] = "polynomial"
-    """How the learning rate falls: polynomially or by a half cosine to zero, by a factor every few epochs, or not."""
+    """How the learning rate falls: to zero by a polynomial or a half cosine, in steps, or not at all."""
     power: float = 0.9
     """Exponent of the polynomial decay."""
     decay_epochs: int = 30
@@ -203,7 +203,7 @@ class Training:
     clip_norm: float | None = None
     """Largest norm of all gradients together; absent means any."""
     ema_decay: float | None = None
-    """Share that a running mean of the weights keeps at each step; that mean is validated and saved; absent: none."""
+    """Share kept at each step by a running mean of the weights, which is then validated and saved."""
     metric: Literal["iou", "f1", "balanced_accuracy", "loss"] = "iou"
     """Chooses the epoch whose weights are kept, on the validation ground."""
     patience_epochs: int | None = None
@@ -261,8 +261,8 @@ class Source:
     image: str
     """Raster file, or a pattern such as 'train/*.tif'."""
     annotations: str
-    """Vector layer of footprints, mask raster (non-zero = building) on the same ground, or COCO JSON; a pattern
-    where `image` is one, matched by file name."""
+    """Vector layer of footprints, mask raster (non-zero = building) on the same ground, or COCO JSON; a
+    pattern where `image` is one, matched by file name."""
     use: Literal["train", "validation", "split"]
     """What its ground is for; 'split' shares blocks of ground between both by `validation_share`."""
     window_px: tuple[int, ...] | None = None

@@ -5,13 +5,13 @@ inherited or implied, so reading one file tells you everything.
 """
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 from buildmap.errors import MismatchError
-from buildmap.schema import build, did_you_mean
+from buildmap.schema import build, changed, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -362,3 +362,26 @@ def find_preset(name: str) -> Preset:
         return load_preset(Path(name))
     hint = did_you_mean(name, list(shipped)) or f"shipped presets: {', '.join(shipped)}"
     raise MismatchError(f"no preset '{name}'", hint=hint)
+
+
+def change_preset(preset: Preset, key: str, text: str) -> Preset:
+    """Replace one value of a preset.
+
+    Args:
+        preset: What to begin with.
+        key: Dotted path of a key, such as 'training.seed'; 'loss' alone takes a name of `LOSSES`.
+        text: The value as in TOML; the quotes of a string may be left out.
+
+    Raises:
+        MismatchError: If there is no such key or loss, or the value does not fit.
+    """
+    if key == "loss":
+        if text not in LOSSES:
+            hint = did_you_mean(text, list(LOSSES)) or f"losses: {', '.join(LOSSES)}"
+            raise MismatchError(f"no loss '{text}'", hint=hint)
+        return replace(preset, loss=LOSSES[text])
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    return changed(preset, key, value, where=f"{key}={text}")

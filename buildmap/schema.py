@@ -49,8 +49,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         return _convert(next(a for a in arguments if a is not type(None)), value, where)
-    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
-        return build(hint, value, where=where)
+    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping | hint):
+        return build(hint, value, where=where) if isinstance(value, Mapping) else value
     if origin is Literal:
         return _choose(arguments, value, where)
     if origin is tuple and isinstance(value, list | tuple):
@@ -67,3 +67,22 @@ def _choose(choices: tuple[Any, ...], value: Any, where: str) -> Any:
         f"{where} is '{value}', not one of {', '.join(map(str, choices))}",
         hint=did_you_mean(str(value), [str(choice) for choice in choices]),
     )
+
+
+def changed(table: Any, path: str, value: Any, *, where: str) -> Any:
+    """Rebuild a dataclass with the field at a dotted path, such as 'training.seed', replaced.
+
+    Raises:
+        MismatchError: If there is no such field, or the value does not fit it.
+    """
+    name, _, rest = path.partition(".")
+    names = [field.name for field in fields(table)]
+    if name not in names:
+        raise MismatchError(f"{where}: unknown key '{name}'", hint=did_you_mean(name, names))
+    held = getattr(table, name)
+    if rest and not is_dataclass(held):
+        raise MismatchError(f"{where}: '{name}' has no parts, so no '{rest}'")
+    if not rest and is_dataclass(held):
+        raise MismatchError(f"{where}: '{name}' is a table; name one of its keys")
+    new = changed(held, rest, value, where=where) if rest else value
+    return build(type(table), {field: getattr(table, field) for field in names} | {name: new}, where=where)

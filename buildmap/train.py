@@ -55,14 +55,27 @@ class TrainSummary:
     """Wall time of all epochs, those of an earlier run included."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """How a training runs; nothing here decides the weights."""
+
+    overwrite: bool = False
+    """Replace an existing output."""
+    restart: bool = False
+    """Drop what an earlier run left in the run folder."""
+    device: str = "auto"
+    """As `open_fabric` takes it."""
+
+
+_DEFAULTS = TrainOptions()
+
+
 def train(
     data: Path,
     output: Path,
     preset: Preset,
+    options: TrainOptions = _DEFAULTS,
     *,
-    overwrite: bool = False,
-    restart: bool = False,
-    device: str = "auto",
     progress: Progress | None = None,
 ) -> TrainSummary:
     """Train a model, or go on where the same training was interrupted.
@@ -71,9 +84,7 @@ def train(
         data: Folder of rasters and annotations.
         output: Model file, `.safetensors`; the run folder lies beside it.
         preset: Everything that decides the weights, together with `data`.
-        overwrite: Replace an existing output.
-        restart: Drop what an earlier run left in the run folder.
-        device: 'auto', 'cpu' or 'cuda'.
+        options: How to run.
         progress: Hears of each epoch.
 
     Raises:
@@ -87,11 +98,11 @@ def train(
     """
     if output.suffix != ".safetensors":
         raise OutputError(f"{output} does not end in .safetensors", hint=f"{output.stem}.safetensors")
-    with staged(output, overwrite=overwrite) as folder:
+    with staged(output, overwrite=options.overwrite) as folder:
         network = fresh_network(preset)
         card = _card(preset, stride=network.stride)
-        fabric = open_fabric(device, precision=preset.training.precision)
-        run = RunFolder(output.with_suffix(".run"), _plan(data, preset), restart=restart)
+        fabric = open_fabric(options.device, precision=preset.training.precision)
+        run = RunFolder(output.with_suffix(".run"), _plan(data, preset), restart=options.restart)
         with Chips(data, preset, progress=progress) as chips:
             records = fit(network, chips, preset, card, run, fabric=fabric, progress=progress or Silent())
             save_checkpoint(folder / output.name, read_tensors(run.best)[0], card)

@@ -22,18 +22,18 @@ _BAR_EVERY_S = 0.1
 
 
 def report(
-    summary: "DataclassInstance", *, json: bool, apart: str | None = None, on_stderr: bool = False
+    summary: "DataclassInstance", *, json: bool, apart: tuple[str, ...] = (), on_stderr: bool = False
 ) -> None:
     """Print a verb's summary on stdout: one line of JSON, or one aligned line per field.
 
-    A number that is not finite becomes `null`, which every JSON reader accepts. The field named by
-    `apart` is left out of the lines: the command lays it out itself. Where stdout is the output itself, the
-    summary goes to stderr.
+    A number that is not finite becomes `null`, which every JSON reader accepts. Fields named in
+    `apart` are left out of the lines: the command lays them out itself. Where stdout is the output itself,
+    the summary goes to stderr.
     """
     if json:
         typer.echo(json_text.dumps(_plain(summary)), err=on_stderr)
     else:
-        shown = {f.name: getattr(summary, f.name) for f in fields(summary) if f.name != apart}
+        shown = {f.name: getattr(summary, f.name) for f in fields(summary) if f.name not in apart}
         typer.echo("\n".join(_lines(shown)), err=on_stderr)
 
 

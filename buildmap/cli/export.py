@@ -71,7 +71,7 @@ def export(
     summary = run(
         model, output, int8=int8, material=material, overwrite=overwrite, progress=progress(quiet=quiet)
     )
-    report(summary, json=json, apart="halo_table")
+    report(summary, json=json, apart=("halo_table",))
     if not json and summary.halo_table:
         typer.echo("\n".join(_table(summary.halo_table, kept=(summary.window_px, summary.halo_px))))
 

@@ -1,13 +1,15 @@
 """`buildmap train`."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from buildmap.cli.options import Device, Json, Overwrite, PresetName, Quiet
-from buildmap.preset import find_preset
+from buildmap.preset import LOSSES, change_preset, find_preset
+
+if TYPE_CHECKING:
+    from buildmap.search import SearchSummary
 
 DataFolder = Annotated[
     Path,
@@ -20,6 +22,37 @@ Output = Annotated[
     ),
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs, in place of the preset's.")]
+LossName = Annotated[
+    str | None,
+    typer.Option(
+        "--loss",
+        metavar="NAME",
+        help=f"Loss, in place of the preset's: {', '.join(LOSSES)}.",
+        autocompletion=lambda: list(LOSSES),
+    ),
+]
+Drop = Annotated[
+    float | None,
+    typer.Option(
+        "--drop-annotations",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Take this share of whole buildings out of the training annotations, by the seed.",
+    ),
+]
+Setting = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the preset: --set training.seed=1."),
+]
+Grid = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grid",
+        metavar="KEY=VALUE,VALUE,...",
+        help="Train every combination of such values, keep the best model, and print a table.",
+    ),
+]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Begin anew, whatever an interrupted run has left in MODEL.run/.")
 ]
@@ -29,7 +62,11 @@ def train(
     data: DataFolder,
     output: Output,
     preset: PresetName,
+    loss: LossName = None,
+    drop_annotations: Drop = None,
     epochs: Epochs = None,
+    settings: Setting = None,
+    grid: Grid = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     restart: Restart = False,
@@ -41,18 +78,45 @@ def train(
     The same command, given again, goes on where an interrupted one ended.
     """
     chosen = find_preset(preset)
-    if epochs is not None:
-        chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
+    flags = {"loss": loss, "training.drop_annotations": drop_annotations, "training.epochs": epochs}
+    given = {key: str(value) for key, value in flags.items() if value is not None}
+    for key, value in (given | dict(_pair(text) for text in settings or [])).items():
+        chosen = change_preset(chosen, key, value)
     from buildmap.cli.console import progress, report
+    from buildmap.train import TrainOptions
     from buildmap.train import train as run
 
-    summary = run(
-        data,
-        output,
-        chosen,
-        overwrite=overwrite,
-        restart=restart,
-        device=device,
-        progress=progress(quiet=quiet),
+    options = TrainOptions(overwrite=overwrite, restart=restart, device=device)
+    if grid:
+        from buildmap.search import search
+
+        values = {key: value.split(",") for key, value in map(_pair, grid)}
+        found = search(data, output, chosen, values, options, progress=progress(quiet=quiet))
+        report(found, json=json, apart=("rows", "trials"))
+        if not json:
+            typer.echo(_table(found))
+        return
+    report(run(data, output, chosen, options, progress=progress(quiet=quiet)), json=json)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Cut KEY=VALUE in two."""
+    key, sign, value = text.partition("=")
+    if not (key and sign and value):
+        raise typer.BadParameter(f"'{text}' is not KEY=VALUE")
+    return key, value
+
+
+def _table(found: "SearchSummary") -> str:
+    """Lay out the rows of a grid: settings, how many seeds, IoU and F1 with their spread."""
+    keys = list(found.rows[0].settings)
+    lines = [[*keys, "trials", "iou", "sd", "f1", "sd"]]
+    for row in found.rows:
+        scores = (row.iou, row.iou_sd, row.f1, row.f1_sd)
+        cells = ["-" if score is None else f"{score:.4f}" for score in scores]
+        lines.append([*row.settings.values(), str(row.trials), *cells])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
     )
-    report(summary, json=json)

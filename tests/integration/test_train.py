@@ -19,7 +19,7 @@ from buildmap.inference.backend import BackendOptions, load_backend
 from buildmap.models.checkpoint import load_checkpoint
 from buildmap.preset import Preset, find_preset
 from buildmap.publish import staged
-from buildmap.train import TrainSummary, train
+from buildmap.train import TrainOptions, TrainSummary, train
 from tests.scenes import blocks_mask, houses_image, write_raster
 
 LITE = find_preset("lite")
@@ -34,11 +34,12 @@ PRESET = replace(
     license="CC0-1.0",
     training_data="drawn at random",
 )
+ON_CPU = TrainOptions(device="cpu")
 RUN = """
 import dataclasses, sys, tests.integration.test_train as this
 from pathlib import Path
 this.torch.set_num_threads(1)
-this.train(Path(sys.argv[1]), Path(sys.argv[2]), this.PRESET, device="cpu", progress=this.Slow())
+this.train(Path(sys.argv[1]), Path(sys.argv[2]), this.PRESET, this.ON_CPU, progress=this.Slow())
 """
 
 
@@ -77,7 +78,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(data: Path, output: Path, preset: Preset = PRESET, progress: Silent | None = None) -> TrainSummary:
-    return train(data, output, preset, device="cpu", progress=progress)
+    return train(data, output, preset, ON_CPU, progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +169,7 @@ def test_another_preset_is_refused_until_told_to_restart(data: Path, tmp_path: P
     with pytest.raises(MismatchError, match=r"training\.epochs 4, this one has 1") as caught:
         run(data, output, shorter)
     assert "--restart" in str(caught.value.hint)
-    summary = train(data, output, shorter, device="cpu", restart=True)
+    summary = train(data, output, shorter, TrainOptions(device="cpu", restart=True))
     assert (summary.epochs, summary.resumed_after_epoch) == (1, 0)
 
 
@@ -177,7 +178,7 @@ def test_changed_data_are_refused_and_a_changed_threshold_is_not(data: Path, tmp
     short = replace(PRESET, training=replace(PRESET.training, epochs=1))
     run(data, output, short)
     stricter = replace(short, predict=replace(PRESET.predict, threshold=0.7), license="MIT")
-    summary = train(data, output, stricter, device="cpu", overwrite=True)
+    summary = train(data, output, stricter, TrainOptions(device="cpu", overwrite=True))
     assert summary.resumed_after_epoch == 1
     assert (load_checkpoint(output)[1].threshold, load_checkpoint(output)[1].license) == (0.7, "MIT")
     other = tmp_path / "data"
@@ -187,7 +188,7 @@ def test_changed_data_are_refused_and_a_changed_threshold_is_not(data: Path, tmp
             (other / folder / path.name).write_bytes(path.read_bytes())
     write_raster(other / "labels" / "north.tif", np.ones((192, 192), np.uint8))
     with pytest.raises(MismatchError, match=r"files.labels/north.tif"):
-        train(other, output, short, device="cpu", overwrite=True)
+        train(other, output, short, TrainOptions(device="cpu", overwrite=True))
 
 
 def test_an_output_another_run_holds_is_left_alone(data: Path, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """Presets: every shipped file loads, and mistakes are named."""
 
 import tomllib
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from buildmap.errors import MismatchError
-from buildmap.preset import find_preset, load_preset, preset_paths
+from buildmap.preset import LOSSES, change_preset, find_preset, load_preset, preset_paths
 
 LITE = Path("presets/lite.toml")
 
@@ -99,3 +100,44 @@ def test_a_file_that_is_not_there_or_is_not_toml_is_named(tmp_path: Path) -> Non
     (tmp_path / "p.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(MismatchError, match=r"p\.toml is not TOML"):
         load_preset(tmp_path / "p.toml")
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("training.seed", "7", 7),
+        ("training.learning_rate", "1e-3", 0.001),
+        ("training.optimizer", "sgd", "sgd"),
+        ("training.optimizer", '"sgd"', "sgd"),
+        ("augment.quarter_turns", "false", False),
+        ("data.bands", "[3, 2, 1]", (3, 2, 1)),
+    ],
+)
+def test_one_value_of_a_preset_can_be_changed(key: str, text: str, value: object) -> None:
+    lite = load_preset(LITE)
+    section, name = key.split(".")
+    expected = asdict(lite) | {section: asdict(getattr(lite, section)) | {name: value}}
+    assert asdict(change_preset(lite, key, text)) == expected
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_chosen_by_its_name(name: str) -> None:
+    lite = load_preset(LITE)
+    assert change_preset(lite, "loss", name) == replace(lite, loss=LOSSES[name])
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message", "hint"),
+    [
+        ("loss", "bd+lac+wdice", "no loss 'bd+lac+wdice'", "did you mean 'bd+lace+wdice'?"),
+        ("training.seeed", "1", "training.seeed=1: unknown key 'seeed'", "did you mean 'seed'?"),
+        ("training.seed", "one", "seed is 'one', not int", None),
+        ("training.epochs", "0", "epochs 0 is not positive", None),
+        ("loss.bce", "-1", "loss weights are negative", None),
+    ],
+)
+def test_a_wrong_change_is_named(key: str, text: str, message: str, hint: str | None) -> None:
+    with pytest.raises(MismatchError) as caught:
+        change_preset(load_preset(LITE), key, text)
+    assert message in str(caught.value)
+    assert caught.value.hint == hint

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildmap.errors import MismatchError
-from buildmap.schema import build, did_you_mean
+from buildmap.schema import build, changed, did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,3 +98,38 @@ def test_what_a_dataclass_becomes_builds_it_again(house: House) -> None:
 def test_a_suggestion_is_one_of_the_choices(word: str, choices: list[str]) -> None:
     suggestion = did_you_mean(word, choices)
     assert suggestion is None or suggestion in {f"did you mean '{choice}'?" for choice in choices}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Street:
+    """A table within a table within a table."""
+
+    first: House
+    """A table."""
+    number: int
+    """Whole number."""
+
+
+HOUSE = build(House, {"name": "a", "kind": "shed", "corners": [4], "roof": {"pitch_deg": 10}}, where="h")
+
+
+def test_a_changed_copy_differs_at_the_named_place_only() -> None:
+    old = Street(first=HOUSE, number=1)
+    new = changed(old, "first.roof.pitch_deg", 30, where="--set")
+    assert asdict(new) == asdict(old) | {"first": asdict(HOUSE) | {"roof": {"pitch_deg": 30.0}}}
+    assert changed(old, "number", 2, where="--set") == Street(first=HOUSE, number=2)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message", "hint"),
+    [
+        ("first.rooof.pitch_deg", 1, "unknown key 'rooof'", "did you mean 'roof'?"),
+        ("first.roof", 1, "'roof' is a table", None),
+        ("number.first", 1, "'number' has no parts", None),
+        ("first.roof.pitch_deg", "steep", "pitch_deg is 'steep', not float", None),
+    ],
+)
+def test_a_wrong_place_or_value_is_named(path: str, value: object, message: str, hint: str | None) -> None:
+    with pytest.raises(MismatchError, match=message) as caught:
+        changed(Street(first=HOUSE, number=1), path, value, where="--set")
+    assert caught.value.hint == hint

@@ -84,13 +84,13 @@ class Loss:
     ell: float = 0.0
     """Exponential logarithmic loss."""
     wdice: float = 0.0
-    """Class-wise Dice losses, weighted by the classes' priors."""
+    """Class-wise Dice losses, each weighted by the other class's prior: the rare class counts most."""
     lace: float = 0.0
     """Logit-adjusted cross-entropy."""
     boundary_alignment: float = 0.0
     """1 - F1 of the predicted boundaries."""
     building_prior: float = 0.1
-    """Prior probability of building, for `lace` and `wdice`; the background's is the rest."""
+    """Prior probability of building, the background's is the rest: for `lace` and `wdice`."""
     temperature: float = 1.0
     """Of the logit adjustment."""
     noise_exponent: float = 1.5
@@ -384,4 +384,5 @@ def change_preset(preset: Preset, key: str, text: str) -> Preset:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    return changed(preset, key, value, where=f"{key}={text}")
+    new: Preset = changed(preset, key, value, where=f"{key}={text}")
+    return new

@@ -1,10 +1,15 @@
 """The story of `buildmap train`: rasters and annotations become a model file."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+
+from buildmap import __version__
 from buildmap.contract import ModelCard
 from buildmap.data.dataset import Chips
 from buildmap.data.pairs import list_pairs
@@ -14,11 +19,17 @@ from buildmap.models.checkpoint import load_checkpoint, read_tensors, save_check
 from buildmap.preset import Preset
 from buildmap.provenance import fingerprint_file
 from buildmap.publish import staged
-from buildmap.training.device import open_fabric
-from buildmap.training.figures import choose_samples, draw_curves, draw_samples
+from buildmap.training.audit import Audit, audit, check_auditable, write_audit
+from buildmap.training.device import find_devices
+from buildmap.training.figures import draw_curves
 from buildmap.training.loop import fit, fresh_network
-from buildmap.training.record import best_record
+from buildmap.training.overlays import choose_overlays, draw_overlays
+from buildmap.training.processes import Task, run_on
+from buildmap.training.record import EpochRecord, best_record
+from buildmap.training.report import RunReport, render
 from buildmap.training.run_folder import RunFolder
+from buildmap.training.run_tables import source_facts
+from buildmap.vector.writing.formats import check_format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +58,18 @@ class TrainSummary:
     """The epoch whose weights were kept."""
     validation_iou: float | None
     """Micro-IoU of the best epoch over all validation pixels, threshold 0.5; None without such ground."""
+    validation_f1: float | None
+    """F1, which is the Dice score, likewise."""
+    validation_balanced_accuracy: float | None
+    """Mean of the recalls of building and background, likewise."""
     validation_iou_by_source: Mapping[str, float]
-    """The same, per source."""
+    """Micro-IoU per source."""
+    dropped_annotations: int
+    """Buildings taken out of the training annotations on purpose."""
+    missing_buildings: int | None
+    """Places where the audit says that the map lacks a building; None without an audit."""
+    phantom_buildings: int | None
+    """Buildings of the map that the audit does not see; None without an audit."""
     skipped_steps: int
     """Steps without a finite loss."""
     seconds: float
@@ -64,7 +85,13 @@ class TrainOptions:
     restart: bool = False
     """Drop what an earlier run left in the run folder."""
     device: str = "auto"
-    """As `open_fabric` takes it."""
+    """As `find_devices` takes it."""
+    audit_annotations: Path | None = None
+    """Layer of the places where the network disbelieves the map; None for no audit."""
+    tensorboard: bool = False
+    """Write what TensorBoard shows into the run folder."""
+    command: str = ""
+    """What was typed, for the run's page."""
 
 
 _DEFAULTS = TrainOptions()
@@ -98,35 +125,121 @@ def train(
     """
     if output.suffix != ".safetensors":
         raise OutputError(f"{output} does not end in .safetensors", hint=f"{output.stem}.safetensors")
-    with staged(output, overwrite=options.overwrite) as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(staged(output, overwrite=options.overwrite))
+        layer = _staged_audit(options, stack)
         network = fresh_network(preset)
         card = _card(preset, stride=network.stride)
-        fabric = open_fabric(options.device, precision=preset.training.precision)
-        run = RunFolder(output.with_suffix(".run"), _plan(data, preset), restart=options.restart)
-        with Chips(data, preset, progress=progress) as chips:
-            records = fit(network, chips, preset, card, run, fabric=fabric, progress=progress or Silent())
-            save_checkpoint(folder / output.name, read_tensors(run.best)[0], card)
-            draw_curves(records, run.path / "curves.png")
-            best, _ = load_checkpoint(folder / output.name)
-            samples = choose_samples(best, chips.validation_batches(), preset.data)
-            draw_samples(samples, run.path / "samples.png")
-    kept = best_record(records)
+        devices, plan = find_devices(options.device), _plan(data, preset)
+        run = RunFolder(
+            output.with_suffix(".run"), plan, restart=options.restart, tensorboard=options.tensorboard
+        )
+        chips = stack.enter_context(Chips(data, preset, progress=progress))
+        if layer is not None:
+            check_auditable(chips.sources)
+        task: Task[tuple[EpochRecord, ...]] = partial(fit, network, chips, preset, card, run)
+        if len(devices.indices) > 1:
+            task = _Share(data=data, preset=preset, card=card, path=run.path, plan=plan, options=options)
+        precision = preset.training.precision
+        records = run_on(devices, task, precision=precision, progress=progress or Silent())
+        save_checkpoint(folder / output.name, read_tensors(run.best)[0], card)
+        best, _ = load_checkpoint(folder / output.name)
+        best.to(devices.first)
+        found = None
+        if layer is not None:
+            found = audit(
+                best, chips.sources, preset, stride=card.stride, device=devices.first, progress=progress
+            )
+            write_audit(found, layer)
+        report = RunReport(
+            preset=preset,
+            command=options.command,
+            version=__version__,
+            device=str(devices),
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            records=records,
+            kept=best_record(records, preset.training.metric),
+            sources=source_facts(chips.sources, chips.summaries),
+            overlays=choose_overlays(best, chips.validation_batches, preset.data, device=devices.first),
+            notes=_notes(found, options),
+        )
+        _show(report, run.path)
+    return _summary(output, run, report, chips, found)
+
+
+def _summary(
+    output: Path, run: RunFolder, report: RunReport, chips: Chips, found: Audit | None
+) -> TrainSummary:
+    records, kept = report.records, report.kept
     return TrainSummary(
         output=str(output),
         run_folder=str(run.path),
-        title=preset.title,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        device=fabric.device.type,
+        title=report.preset.title,
+        parameters=report.parameters,
+        device=report.device,
         training_chips=round(sum(source.training_chips for source in chips.summaries), 1),
         validation_chips=round(sum(source.validation_chips for source in chips.summaries), 1),
         epochs=len(records),
         resumed_after_epoch=len(run.records),
         best_epoch=kept.epoch,
         validation_iou=kept.iou,
+        validation_f1=kept.f1,
+        validation_balanced_accuracy=kept.balanced_accuracy,
         validation_iou_by_source=kept.iou_by_source,
+        dropped_annotations=sum(source.dropped.buildings for source in chips.sources if source.dropped),
+        missing_buildings=None if found is None else found.missing,
+        phantom_buildings=None if found is None else found.phantoms,
         skipped_steps=sum(record.skipped_steps for record in records),
         seconds=round(sum(record.seconds for record in records), 1),
     )
+
+
+def _staged_audit(options: TrainOptions, stack: ExitStack) -> Path | None:
+    """Make sure, before any learning, that the audit's layer can be written; give where."""
+    path = options.audit_annotations
+    if path is None:
+        return None
+    check_format(path)
+    return stack.enter_context(staged(path, overwrite=options.overwrite)) / path.name
+
+
+def _notes(found: Audit | None, options: TrainOptions) -> tuple[tuple[str, str], ...]:
+    if found is None or options.audit_annotations is None:
+        return ()
+    counts = f"{found.missing:,} missing and {found.phantoms:,} phantom buildings"
+    return (("Audit", f"{counts} in {options.audit_annotations.name}"),)
+
+
+def _show(report: RunReport, folder: Path) -> None:
+    """Draw how the training went and what came of it; lay all of it out on one page."""
+    draw_curves(report.records, folder / "curves.png", kept=report.kept.epoch)
+    draw_overlays(report.overlays, folder / "samples.png")
+    (folder / "index.html").write_text(render(report), encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share:
+    """What each of several processes does: the whole training, on a share of every batch."""
+
+    data: Path
+    """Folder of rasters and annotations; every process opens them for itself."""
+    preset: Preset
+    """Everything that decides the weights, together with `data`."""
+    card: ModelCard
+    """Of the model."""
+    path: Path
+    """The run folder."""
+    plan: Mapping[str, Any]
+    """What an earlier run in it must have followed."""
+    options: TrainOptions
+    """How the training runs."""
+
+    def __call__(self, *, fabric: Fabric, progress: Progress) -> tuple[EpochRecord, ...]:
+        network = fresh_network(self.preset)
+        tensorboard = self.options.tensorboard and fabric.is_global_zero
+        run = RunFolder(self.path, self.plan, restart=self.options.restart, tensorboard=tensorboard)
+        with Chips(self.data, self.preset) as chips:
+            return fit(network, chips, self.preset, self.card, run, fabric=fabric, progress=progress)
 
 
 def _card(preset: Preset, *, stride: int) -> ModelCard:
@@ -135,10 +248,10 @@ def _card(preset: Preset, *, stride: int) -> ModelCard:
     Raises:
         MismatchError: If chips or windows do not fit the network.
     """
-    if preset.training.chip_px % stride:
-        raise MismatchError(
-            f"chip_px {preset.training.chip_px} is not a multiple of the network's stride {stride}"
-        )
+    for name in ("chip_px", "validation_chip_px"):
+        if (getattr(preset.training, name) or 0) % stride:
+            side_px = getattr(preset.training, name)
+            raise MismatchError(f"{name} {side_px} is not a multiple of the network's stride {stride}")
     try:
         return ModelCard(
             title=preset.title,
@@ -161,7 +274,7 @@ def _card(preset: Preset, *, stride: int) -> ModelCard:
 def _plan(data: Path, preset: Preset) -> dict[str, Any]:
     """Gather everything that decides the weights; how they are used later may change."""
     tables = asdict(preset)
-    plan = {name: tables[name] for name in ("data", "model", "loss", "augment", "training")}
+    plan = {name: tables[name] for name in ("data", "model", "loss", "augment", "sampling", "training")}
     files = {name for pair in list_pairs(data, preset.sources) for name in (pair.image, pair.annotations)}
     plan["sources"] = [asdict(pair) for pair in list_pairs(data, preset.sources)]
     plan["files"] = {name: fingerprint_file(data / name) for name in sorted(files) if (data / name).exists()}

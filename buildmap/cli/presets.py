@@ -1,5 +1,6 @@
 """`buildmap presets`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -21,6 +22,10 @@ Name = Annotated[
     ),
 ]
 
+_HEAD = ("name", "model", "parameters", "GMAC", "GSD", "what it is")
+_NUMBERS = (2, 3)
+"""Columns of numbers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresetLine:
@@ -30,8 +35,14 @@ class PresetLine:
     """What `--preset` takes."""
     title: str
     """The paper or baseline, in one line."""
+    paper: str
+    """Where it was published."""
     model: str
     """Which network."""
+    parameters: int | None
+    """Learned numbers in it."""
+    gmac_512: float | None
+    """Multiply-adds, in thousand millions, for one image of 512 x 512 pixels."""
     gsd_min_m: float
     """Finest ground sample distance, metres."""
     gsd_max_m: float
@@ -55,10 +66,26 @@ def presets(name: Name = None, *, json: Json = False) -> None:
     if json:
         report(PresetList(presets=lines), json=True)
         return
-    width = max((len(line.name) for line in lines), default=0)
-    for line in lines:
-        gsd = f"{line.gsd_min_m:g}-{line.gsd_max_m:g} m"
-        typer.echo(f"{line.name:<{width}}  {line.model:<8}  {gsd:<10}  {line.title}")
+    for row in _columns([_HEAD, *(_row(line) for line in lines)]):
+        typer.echo(row)
+
+
+def _row(line: PresetLine) -> tuple[str, ...]:
+    size = "-" if line.parameters is None else f"{line.parameters / 1e6:.2f} M"
+    work = "-" if line.gmac_512 is None else f"{line.gmac_512:.2f}"
+    return line.name, line.model, size, work, f"{line.gsd_min_m:g}-{line.gsd_max_m:g} m", line.title
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Align all but the last column; numbers to the right."""
+    widths = [max(len(row[index]) for row in rows) for index in range(len(_HEAD) - 1)]
+    return [
+        "  ".join(
+            cell.rjust(width) if index in _NUMBERS else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, [*widths, 0], strict=True))
+        )
+        for row in rows
+    ]
 
 
 def _line(name: str) -> PresetLine:
@@ -66,7 +93,10 @@ def _line(name: str) -> PresetLine:
     return PresetLine(
         name=name,
         title=preset.title,
+        paper=preset.paper,
         model=preset.model.name,
+        parameters=preset.parameters,
+        gmac_512=preset.gmac_512,
         gsd_min_m=preset.data.gsd_min_m,
         gsd_max_m=preset.data.gsd_max_m,
     )

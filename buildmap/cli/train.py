@@ -1,11 +1,13 @@
 """`buildmap train`."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildmap.cli.options import Device, Json, Overwrite, PresetName, Quiet
+from buildmap.cli.options import Json, Overwrite, PresetName, Quiet
 from buildmap.preset import LOSSES, change_preset, find_preset
 
 if TYPE_CHECKING:
@@ -53,6 +55,27 @@ Grid = Annotated[
         help="Train every combination of such values, keep the best model, and print a table.",
     ),
 ]
+AuditLayer = Annotated[
+    Path | None,
+    typer.Option(
+        "--audit-annotations",
+        metavar="OUT.gpkg",
+        readable=False,
+        help="Write where the finished network says that the map lacks a building, or has one too many.",
+    ),
+]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write MODEL.run/tensorboard, where tensorboard is installed.")
+]
+TrainDevice = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|...",
+        help="Where the network learns: auto, cpu, cuda; several GPUs as cuda:0,1, processes as cpu:2.",
+        autocompletion=lambda: ["auto", "cpu", "cuda"],
+    ),
+]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Begin anew, whatever an interrupted run has left in MODEL.run/.")
 ]
@@ -67,7 +90,9 @@ def train(
     epochs: Epochs = None,
     settings: Setting = None,
     grid: Grid = None,
-    device: Device = "auto",
+    audit_annotations: AuditLayer = None,
+    tensorboard: TensorBoard = False,
+    device: TrainDevice = "auto",
     overwrite: Overwrite = False,
     restart: Restart = False,
     json: Json = False,
@@ -86,8 +111,17 @@ def train(
     from buildmap.train import TrainOptions
     from buildmap.train import train as run
 
-    options = TrainOptions(overwrite=overwrite, restart=restart, device=device)
+    options = TrainOptions(
+        overwrite=overwrite,
+        restart=restart,
+        device=device,
+        audit_annotations=audit_annotations,
+        tensorboard=tensorboard,
+        command=shlex.join(["buildmap", *sys.argv[1:]]),
+    )
     if grid:
+        if audit_annotations is not None:
+            raise typer.BadParameter("--audit-annotations goes with one training, not with --grid")
         from buildmap.search import search
 
         values = {key: value.split(",") for key, value in map(_pair, grid)}

@@ -1,5 +1,6 @@
 """What people have drawn, as a target for any window at any GSD: from footprints or from a mask raster."""
 
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,11 +10,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.warp import reproject, transform_bounds
+from rasterio.warp import reproject, transform, transform_bounds
 
 from buildmap.errors import InputError
 from buildmap.raster.burn import FootprintIndex
 from buildmap.raster.grid import Grid
+from buildmap.raster.quiet import unreferenced_is_fine
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.windows import Window
 
@@ -49,11 +51,30 @@ def chip_transform(grid: Grid, window: Window, out_shape: tuple[int, int]) -> Af
     return grid.transform @ corner @ Affine.scale(window.width / cols, window.height / rows)
 
 
+def move(
+    along: Affine, xs: NDArray[np.float64], ys: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Send places, arrays of x and of y of one shape, through a transform."""
+    a, b, c, d, e, f, *_ = along
+    return a * xs + b * ys + c, d * xs + e * ys + f
+
+
+class RemovedPixels(Protocol):
+    """Says which pixels of a mask are not to count as building."""
+
+    def read(self, window: Window) -> NDArray[np.bool_]:
+        """Give (rows, cols) of the mask's own pixels, True = removed; from any thread."""
+
+    def close(self) -> None:
+        """Let go of memory."""
+
+
 class FootprintTruth:
     """Annotations drawn as polygons: a pixel is building where its centre is inside one."""
 
     def __init__(self, polygons: NDArray[np.object_], grid: Grid) -> None:
         """Index (n,) polygons in the grid's CRS."""
+        self.polygons = polygons
         self._index = FootprintIndex(polygons)
         self._grid = grid
 
@@ -89,6 +110,7 @@ class MaskTruth:
             InputError: If it is no raster, or not on the ground of the image.
         """
         self._reader = RasterReader(path)
+        self._removed: RemovedPixels | None = None
         self._grid = grid
         mask = self._reader.native_grid
         if mask.crs is None or grid.crs is None:
@@ -111,6 +133,36 @@ class MaskTruth:
     def close(self) -> None:
         """Close the mask."""
         self._reader.close()
+        if self._removed is not None:
+            self._removed.close()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the mask's own pixels."""
+        return self._mask.height, self._mask.width
+
+    def without(self, removed: "RemovedPixels") -> "MaskTruth":
+        """Give the same mask with some of its buildings turned into ground; both share their files."""
+        thinned = copy(self)
+        thinned._removed = removed
+        return thinned
+
+    def read_building(self, window: Window) -> NDArray[np.bool_]:
+        """Read a window of the mask's own pixels: (rows, cols), True = building.
+
+        Raises:
+            StorageError: If the mask cannot be read.
+        """
+        building: NDArray[np.bool_] = self._codes(window) == _BUILDING
+        return building
+
+    def to_grid(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give (n,) columns and (n,) rows on the working grid of (n, 2) rows and columns of the mask."""
+        rows, cols = (places + 0.5).astype(np.float64).T
+        xs, ys = move(self._mask.transform, cols, rows)
+        if self._crs != self._mask_crs and len(places):
+            xs, ys = (np.asarray(axis) for axis in transform(self._mask_crs, self._crs, xs, ys))
+        return move(~self._grid.transform, xs, ys)
 
     def draw(self, window: Window, *, out_shape: tuple[int, int]) -> Truth:
         share, known = self.cover(window, out_shape=out_shape)
@@ -121,23 +173,25 @@ class MaskTruth:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Give each pixel's share of building, 0..1 (rows, cols), and where at least half of it is known."""
         rows, cols = out_shape
-        transform = chip_transform(self._grid, window, out_shape)
-        source = self._window_of(transform, out_shape)
+        placed = chip_transform(self._grid, window, out_shape)
+        source = self._window_of(placed, out_shape)
         if source is None:
             return np.zeros(out_shape, np.float32), np.zeros(out_shape, np.bool_)
-        finer = self._subpixels(transform)
+        finer = self._subpixels(placed)
         codes = np.full((rows * finer, cols * finer), _UNKNOWN, np.uint8)
-        reproject(
-            self._codes(source),
-            codes,
-            src_transform=self._mask.transform @ Affine.translation(source.col_off, source.row_off),
-            src_crs=self._mask_crs,
-            src_nodata=_UNKNOWN,
-            dst_transform=transform @ Affine.scale(1 / finer),
-            dst_crs=self._crs,
-            dst_nodata=_UNKNOWN,
-            resampling=Resampling.nearest,
-        )
+        known_codes = self._codes(source)
+        with unreferenced_is_fine():
+            reproject(
+                known_codes,
+                codes,
+                src_transform=self._mask.transform @ Affine.translation(source.col_off, source.row_off),
+                src_crs=self._mask_crs,
+                src_nodata=_UNKNOWN,
+                dst_transform=placed @ Affine.scale(1 / finer),
+                dst_crs=self._crs,
+                dst_nodata=_UNKNOWN,
+                resampling=Resampling.nearest,
+            )
         parts = codes.reshape(rows, finer, cols, finer)
         known = (parts != _UNKNOWN).sum(axis=(1, 3), dtype=np.float32)
         building = (parts == _BUILDING).sum(axis=(1, 3), dtype=np.float32)
@@ -146,15 +200,17 @@ class MaskTruth:
     def _codes(self, source: Window) -> NDArray[np.uint8]:
         image = self._reader.read(source)
         building = (image.pixels != 0).any(axis=0)
+        if self._removed is not None:
+            building &= ~self._removed.read(source)
         codes = np.where(building, _BUILDING, _GROUND).astype(np.uint8)
         if self._reader.nodata != 0:
             codes[~image.valid] = _UNKNOWN
         return codes
 
-    def _window_of(self, transform: Affine, out_shape: tuple[int, int]) -> Window | None:
+    def _window_of(self, placed: Affine, out_shape: tuple[int, int]) -> Window | None:
         """Find the mask's pixels around a chip, and a few more, or None where it has none."""
         rows, cols = out_shape
-        chip = Grid(width=cols, height=rows, transform=transform, crs=self._crs)
+        chip = Grid(width=cols, height=rows, transform=placed, crs=self._crs)
         left, bottom, right, top = transform_bounds(self._crs, self._mask_crs, *chip.bounds)
         corners = [~self._mask.transform @ (x, y) for x in (left, right) for y in (bottom, top)]
         xs, ys = zip(*corners, strict=True)
@@ -168,9 +224,9 @@ class MaskTruth:
             col_off=first_col, row_off=first_row, width=end_col - first_col, height=end_row - first_row
         )
 
-    def _subpixels(self, transform: Affine) -> int:
+    def _subpixels(self, placed: Affine) -> int:
         """Choose how finely to look at the mask: about its own pixels, along one axis of a chip's pixel."""
-        unit = Grid(width=1, height=1, transform=transform, crs=self._crs)
+        unit = Grid(width=1, height=1, transform=placed, crs=self._crs)
         left, bottom, right, top = transform_bounds(self._crs, self._mask_crs, *unit.bounds)
         pixel_area = abs(self._mask.transform.determinant)
         ratio = (abs((right - left) * (top - bottom)) / pixel_area) ** 0.5

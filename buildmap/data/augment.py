@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from buildmap.preset import Augment
+from buildmap.preset import Augment, Data
 from buildmap.raster.reader import Image
 
 D = TypeVar("D", bound=np.generic)
@@ -33,14 +33,14 @@ def draw_gsd_factor(finest: float, coarsest: float, rng: np.random.Generator) ->
     return float(np.exp(rng.uniform(np.log(finest), np.log(coarsest))))
 
 
-def vary_colors(image: Image, augment: Augment, rng: np.random.Generator) -> Image:
-    """Change brightness, contrast and the gain of each band.
+def vary_colors(image: Image, augment: Augment, data: Data, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Change brightness, contrast and the gain of each band, and normalize, all in one pass.
 
     Contrast is changed about the chip's own mean, for dark 16-bit rasters lie far from the middle of
     their range. Integer types stay in their range, as a camera's values would.
 
     Returns:
-        The image as float32; integers scaled by their full range to 0..1.
+        (bands, rows, cols), as `normalize` gives it; 0 where the image is not valid.
     """
     integers = image.pixels.dtype.kind in "iu"
     lowest, full_range = _range(image.pixels) if integers else (0, 1)
@@ -48,13 +48,21 @@ def vary_colors(image: Image, augment: Augment, rng: np.random.Generator) -> Ima
     contrast = 1 + rng.uniform(-augment.contrast, augment.contrast)
     color = 1 + rng.uniform(-augment.color, augment.color, len(image.pixels))
     fixed = _means(image) / full_range * (1 - contrast)
-    scale = (contrast * color / full_range).astype(np.float32)[:, None, None]
-    offset = (fixed * color + shift).astype(np.float32)[:, None, None]
-    pixels = np.multiply(image.pixels, scale, dtype=np.float32)
-    pixels += offset
+    mean, std = np.asarray(data.mean), np.asarray(data.std)
+    pixels: NDArray[np.float32] = np.multiply(
+        image.pixels, _per_band(contrast * color / full_range / std), dtype=np.float32
+    )
+    pixels += _per_band((fixed * color + shift - mean) / std)
     if integers:
-        np.clip(pixels, lowest / full_range, 1, out=pixels)
-    return Image(pixels=pixels, valid=image.valid)
+        limits = _per_band((lowest / full_range - mean) / std), _per_band((1 - mean) / std)
+        np.clip(pixels, *limits, out=pixels)
+    if not image.valid.all():
+        np.copyto(pixels, 0, where=~image.valid)
+    return pixels
+
+
+def _per_band(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+    return numbers.astype(np.float32)[:, None, None]
 
 
 def _range(pixels: NDArray[Any]) -> tuple[int, int]:
@@ -64,5 +72,6 @@ def _range(pixels: NDArray[Any]) -> tuple[int, int]:
 
 def _means(image: Image) -> NDArray[np.float64]:
     """Give each band's mean over a sixteenth of the valid pixels, which is plenty."""
-    known = image.pixels[:, ::4, ::4][:, image.valid[::4, ::4]]
+    pixels, valid = image.pixels[:, ::4, ::4], image.valid[::4, ::4]
+    known = pixels.reshape(len(pixels), -1) if valid.all() else pixels[:, valid]
     return known.mean(axis=1, dtype=np.float64) if known.size else np.zeros(len(known))

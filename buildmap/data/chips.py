@@ -1,7 +1,7 @@
 """Where chips are cut: at random over valid ground to learn from, in a fixed grid to judge by."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from buildmap.raster.windows import Window
 D = TypeVar("D", bound=np.generic)
 
 _MOST_CELLS = 2**20
-_PART_CELLS = 64
+_PART_PX = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,7 @@ class ValidMap:
     @property
     def valid_px(self) -> int:
         """Valid pixels, about."""
-        share = float(self.cells.mean())
-        return round(share * self.window.width * self.window.height)
+        return _covered_px(self.window, self.cells)
 
     def share(self, window: Window, side_px: int) -> float:
         """Estimate how much of a square chip is valid, 0..1, of which `window` lies in the rectangle."""
@@ -57,28 +56,42 @@ class ValidationChip:
     """First columns that belong to the chip on the left."""
 
 
-class ValidGround:
-    """Valid ground of many rectangles, to draw pixels from."""
+class ChipGround:
+    """Cells of many rectangles, to draw pixels from: all that are valid, or some of them."""
 
-    def __init__(self, maps: Iterable[ValidMap]) -> None:
-        """Weigh rectangles by their valid pixels; those without any are dropped."""
-        self._maps = [valid for valid in maps if valid.valid_px > 0]
-        self._cells = [np.flatnonzero(valid.cells).astype(np.int32) for valid in self._maps]
-        self._ends = np.cumsum([valid.valid_px for valid in self._maps], dtype=np.int64)
+    def __init__(
+        self,
+        maps: Sequence[ValidMap],
+        chosen: Sequence[NDArray[np.bool_]] | None = None,
+        *,
+        at_middle: bool = False,
+    ) -> None:
+        """List the cells, each as likely as another of its size.
+
+        Args:
+            maps: Rectangles.
+            chosen: For each, which of its cells to draw from; None means the valid ones.
+            at_middle: Draw a cell's middle, where it was looked at, and not anywhere in it.
+        """
+        chosen = [valid.cells for valid in maps] if chosen is None else chosen
+        self._maps, self._at_middle = maps, at_middle
+        self._cells = [np.flatnonzero(cells).astype(np.int32) for cells in chosen]
+        pixels = [_covered_px(valid.window, cells) for valid, cells in zip(maps, chosen, strict=True)]
+        self._ends = np.cumsum([0, *pixels], dtype=np.int64)[1:]
 
     def __bool__(self) -> bool:
         """Tell whether there is any."""
-        return bool(self._maps)
+        return len(self._ends) > 0 and bool(self._ends[-1] > 0)
 
-    def draw(self, rng: np.random.Generator) -> tuple[ValidMap, int, int]:
-        """Draw a rectangle, and row and column on its source's grid of a pixel in a valid cell."""
+    def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:
+        """Draw a rectangle's number, and row and column on its source's grid of a pixel in a cell."""
         number = int(np.searchsorted(self._ends, rng.integers(self._ends[-1]), side="right"))
         valid, cells = self._maps[number], self._cells[number]
         cell_row, cell_col = divmod(int(cells[rng.integers(len(cells))]), valid.cells.shape[1])
-        row, col = (int(px) for px in rng.integers(valid.cell_px, size=2))
         window, cell_px = valid.window, valid.cell_px
+        row, col = (cell_px // 2,) * 2 if self._at_middle else rng.integers(cell_px, size=2).tolist()
         return (
-            valid,
+            number,
             window.row_off + min(cell_row * cell_px + row, window.height - 1),
             window.col_off + min(cell_col * cell_px + col, window.width - 1),
         )
@@ -98,18 +111,37 @@ def map_valid(source: TrainingSource, window: Window, *, cell_px: int) -> ValidM
     cell_px = max(cell_px, int(np.ceil((window.width * window.height / _MOST_CELLS) ** 0.5)))
     cells = np.ones((-(-window.height // cell_px), -(-window.width // cell_px)), np.bool_)
     if not source.all_valid:
-        for row in range(0, cells.shape[0], _PART_CELLS):
-            for col in range(0, cells.shape[1], _PART_CELLS):
-                place = cells[row : row + _PART_CELLS, col : col + _PART_CELLS]
-                top, left = row * cell_px, col * cell_px
-                part = Window(
-                    col_off=window.col_off + left,
-                    row_off=window.row_off + top,
-                    width=min(place.shape[1] * cell_px, window.width - left),
-                    height=min(place.shape[0] * cell_px, window.height - top),
-                )
-                place[:] = source.read(part, out_shape=place.shape).valid
+        for place, part in _parts(cells, window, cell_px):
+            place[:] = source.read(part, out_shape=place.shape).valid
     return ValidMap(source=source, window=window, cells=cells, cell_px=cell_px)
+
+
+def map_buildings(valid: ValidMap, *, look_px: int) -> NDArray[np.bool_]:
+    """Look once, coarsely, which cells hold a building: the valid ones whose middle is on one.
+
+    The middles fall on every square metre of building alike; cells that reach beyond the rectangle do
+    not count.
+
+    Args:
+        valid: A rectangle and its cells.
+        look_px: How much of a cell's middle to look at, if a cell is larger.
+
+    Returns:
+        As `valid.cells`.
+
+    Raises:
+        StorageError: If a file cannot be read.
+    """
+    window, cell_px = valid.window, valid.cell_px
+    finer = -(-cell_px // look_px) // 2 * 2 + 1
+    rows, cols = window.height // cell_px, window.width // cell_px
+    building = np.zeros(valid.cells.shape, np.bool_)
+    whole = replace(window, width=cols * cell_px, height=rows * cell_px)
+    for place, part in _parts(building[:rows, :cols], whole, cell_px):
+        shape = place.shape[0] * finer, place.shape[1] * finer
+        truth = valid.source.annotations.draw(part, out_shape=shape)
+        place[:] = (truth.building & truth.known)[finer // 2 :: finer, finer // 2 :: finer]
+    return building & valid.cells
 
 
 def place_chip(bounds: Window, *, row: int, col: int, side_px: int, rng: np.random.Generator) -> Window:
@@ -146,6 +178,31 @@ def pad(array: NDArray[D], side_px: int) -> NDArray[D]:
     filled = np.zeros((*array.shape[:-2], side_px, side_px), array.dtype)
     filled[..., :rows, :cols] = array
     return filled
+
+
+def _covered_px(window: Window, cells: NDArray[np.bool_]) -> int:
+    """Give the pixels of a rectangle that some of its cells cover, about."""
+    return round(float(cells.mean()) * window.width * window.height)
+
+
+def _parts(
+    cells: NDArray[np.bool_], window: Window, cell_px: int
+) -> Iterator[tuple[NDArray[np.bool_], Window]]:
+    """Cut a map of a rectangle: views of its cells, and the ground of each."""
+    step = max(_PART_PX // cell_px, 1)
+    for row in range(0, cells.shape[0], step):
+        for col in range(0, cells.shape[1], step):
+            place = cells[row : row + step, col : col + step]
+            top, left = row * cell_px, col * cell_px
+            yield (
+                place,
+                Window(
+                    col_off=window.col_off + left,
+                    row_off=window.row_off + top,
+                    width=min(place.shape[1] * cell_px, window.width - left),
+                    height=min(place.shape[0] * cell_px, window.height - top),
+                ),
+            )
 
 
 def _place(first: int, length: int, at: int, side_px: int, rng: np.random.Generator) -> tuple[int, int]:

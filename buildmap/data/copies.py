@@ -37,6 +37,26 @@ class Pixels(Protocol):
         """Let go of files and memory."""
 
 
+class Copyable(Pixels, Protocol):
+    """What a copy is made of."""
+
+    @property
+    def grid(self) -> Grid:
+        """The working grid."""
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """1-based bands that are read, in this order."""
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the pixels."""
+
+    @property
+    def all_valid(self) -> bool:
+        """True where there can be no gaps."""
+
+
 class MemoryRaster:
     """Part of a working grid, in memory."""
 
@@ -88,7 +108,7 @@ class MemoryMask:
         self._raster.close()
 
 
-def image_bytes(reader: RasterReader, ground: Window) -> int:
+def image_bytes(reader: Copyable, ground: Window) -> int:
     """Give the memory that a copy takes: pixels and mask."""
     pixel_bytes = len(reader.bands) * reader.dtype.itemsize + (not reader.all_valid)
     return int(ground.width * ground.height * pixel_bytes)
@@ -99,7 +119,7 @@ def mask_bytes(ground: Window) -> int:
     return 2 * ground.width * ground.height
 
 
-def copy_image(reader: RasterReader, ground: Window) -> MemoryRaster:
+def copy_image(reader: Copyable, ground: Window) -> MemoryRaster:
     """Copy part of the working grid of a raster.
 
     Raises:

@@ -1,35 +1,31 @@
 """What a network learns from: batches of chips, each a pure function of the seed and the step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from buildmap.data.augment import draw_gsd_factor, draw_turn, turn, vary_colors
-from buildmap.data.chips import (
-    ValidationChip,
-    ValidGround,
-    ValidMap,
-    map_valid,
-    pad,
-    place_chip,
-    plan_validation,
-)
+from buildmap.data.augment import draw_turn, turn, vary_colors
+from buildmap.data.chips import ValidationChip, ValidMap, map_valid, pad, plan_validation
+from buildmap.data.sampling import Drawn, Sampler
 from buildmap.data.sources import DEFAULT_MEMORY_BYTES, Sample, TrainingSource, open_sources
 from buildmap.errors import InputError
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
 from buildmap.preset import Preset
 from buildmap.raster.normalize import normalize
+from buildmap.raster.reader import Image
 from buildmap.raster.windows import Window
 from buildmap.vector.reader import Repairs
 
-_LEAST_VALID = 0.25
-_MOST_DRAWS = 20
+D = TypeVar("D", bound=np.generic)
+
+_MOST_READS = 5
 _CELLS_PER_CHIP = 16
 _AHEAD_PER_WORKER = 4
 
@@ -46,6 +42,9 @@ class Batch:
     """(B, rows, cols), True = counts: has data, is annotated, and belongs to this chip."""
     names: tuple[str, ...]
     """(B,) the source of each chip."""
+    places: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 5), np.int64))
+    """(B, 5) where each training chip lies: number of its map, col_off, row_off, width, height on the
+    source's grid; (0, 5) for validation chips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +69,7 @@ class _Chip:
     target: NDArray[np.bool_]
     valid: NDArray[np.bool_]
     name: str
+    place: tuple[int, ...] = ()
 
 
 class Chips:
@@ -107,14 +107,14 @@ class Chips:
             self.sources = open_sources(root, preset, memory_bytes=memory_bytes, progress=progress)
             for source in self.sources:
                 stack.callback(source.close)
-            training = [self._map(s, window) for s in self.sources for window in s.ground.train]
-            self._ground = ValidGround(training)
-            self.summaries = tuple(self._summarize(source, training) for source in self.sources)
-            if not self._ground:
+            self._maps = [self._map(s, window) for s in self.sources for window in s.ground.train]
+            self._sampler = Sampler(self._maps, preset, look_px=self._cell_px)
+            if not self._sampler:
                 raise InputError(
                     f"{root} has no valid ground to learn from",
                     hint='set use = "train" or "split" on a source, and see that its raster has data',
                 )
+            self.summaries = tuple(self._summarize(source) for source in self.sources)
             self._opened = stack.pop_all()
 
     def __enter__(self) -> "Chips":
@@ -128,92 +128,142 @@ class Chips:
         self._opened.close()
 
     def training_batch(self, step: int) -> Batch:
-        """Make the batch of a step; the same for the same preset, data and step, in any order and thread.
+        """Make the batch of a step; the same for the same preset, data, step and `hardness`.
+
+        Neither order nor thread matter. Ground is drawn with replacement.
+
+        Raises:
+            StorageError: If a file cannot be read.
+        """
+        return self.training_part(step, 0, 1)
+
+    def training_part(self, step: int, part: int, parts: int) -> Batch:
+        """Make every chip i of a step's batch with i % parts == part, for one device or one backward pass.
+
+        The chips are those of `training_batch`, to the bit, in its order.
+
+        Raises:
+            StorageError: If a file cannot be read.
+        """
+        batch_size = self._preset.training.batch_size
+        return _stack([self._training_chip(step, index) for index in range(part, batch_size, parts)])
+
+    def note_losses(self, places: NDArray[np.int64], losses: NDArray[np.float32]) -> None:
+        """Take note of what chips cost; nothing changes before `end_epoch`.
+
+        Every device must note all chips of all devices, in the same order: by step, then as in
+        `training_batch`. Losses that are not finite are passed over. Without a `hard_share` nothing is kept.
+
+        Args:
+            places: (B, 5) `Batch.places`.
+            losses: (B,) mean loss of each chip over its valid pixels.
+        """
+        self._sampler.note(places, losses)
+
+    def end_epoch(self) -> None:
+        """Let the noted losses decide where hard chips lie from now on.
+
+        Batches made ahead are stale then: with a `hard_share`, prefetch no further than the epoch's end.
+        """
+        self._sampler.end_epoch()
+
+    @property
+    def hardness(self) -> dict[str, NDArray[np.float32]]:
+        """What decides where hard chips lie: (rows, cols) for each map; empty without a `hard_share`.
+
+        It changes at `end_epoch` only. A run that goes on from an epoch's end with `restore_hardness` of it
+        sees the same batches.
+        """
+        return self._sampler.hardness
+
+    def restore_hardness(self, state: Mapping[str, NDArray[np.float32]]) -> None:
+        """Put back what `hardness` gave, and forget losses noted since.
+
+        Raises:
+            ValueError: If it is of other data, or of another preset.
+        """
+        self._sampler.restore(state)
+
+    def validation_batches(self) -> Iterator[Batch]:
+        """Cover the validation ground once, at the working GSD; chips without anything valid are left out.
+
+        Batches hold about as many pixels as those of training; the last may be smaller.
 
         Raises:
             StorageError: If a file cannot be read.
         """
         training = self._preset.training
-        rng = np.random.default_rng([training.seed, step])
-        return _stack([self._training_chip(rng) for _ in range(training.batch_size)])
-
-    def validation_batches(self) -> Iterator[Batch]:
-        """Cover the validation ground once, at the working GSD; chips without anything valid are left out.
-
-        The last batch may be smaller.
-
-        Raises:
-            StorageError: If a file cannot be read.
-        """
+        batch_size = max(round(training.batch_size * (training.chip_px / self._validation_chip_px) ** 2), 1)
         plan = (
             chip
             for source in self.sources
-            for chip in plan_validation(source, chip_px=self._preset.training.chip_px)
+            for chip in plan_validation(source, chip_px=self._validation_chip_px)
         )
         ahead = _AHEAD_PER_WORKER * self._workers
         with closing(prefetch(self._validation_chip, plan, workers=self._workers, ahead=ahead)) as made:
             counting = (chip for chip in made if chip.valid.any())
-            while chips := list(islice(counting, self._preset.training.batch_size)):
+            while chips := list(islice(counting, batch_size)):
                 yield _stack(chips)
 
-    def _training_chip(self, rng: np.random.Generator) -> _Chip:
+    @property
+    def _validation_chip_px(self) -> int:
+        training = self._preset.training
+        return training.validation_chip_px or training.chip_px
+
+    def _training_chip(self, step: int, index: int) -> _Chip:
         augment, chip_px = self._preset.augment, self._preset.training.chip_px
-        valid, window, side_px = self._draw_window(rng)
-        out_shape = _resampled(window, side_px, chip_px)
-        sample = valid.source.read(window, out_shape=out_shape)
-        image = normalize(vary_colors(sample.image, augment, rng), self._preset.data)
+        rng = np.random.default_rng([self._preset.training.seed, step, index])
+        drawn, sample = self._draw_sample(rng)
         mirror, quarters = draw_turn(augment, rng)
-        chip = _to_chip(image, sample, valid.source.name, chip_px)
+
+        def lay(array: NDArray[D]) -> NDArray[D]:
+            return turn(pad(array, chip_px), mirror=mirror, quarters=quarters)
+
+        image = Image(pixels=lay(sample.image.pixels), valid=lay(sample.image.valid))
         return _Chip(
-            image=turn(chip.image, mirror=mirror, quarters=quarters),
-            target=turn(chip.target, mirror=mirror, quarters=quarters),
-            valid=turn(chip.valid, mirror=mirror, quarters=quarters),
-            name=chip.name,
+            image=vary_colors(image, augment, self._preset.data, rng),
+            target=lay(sample.building),
+            valid=lay(sample.valid),
+            name=self._maps[drawn.number].source.name,
+            place=drawn.place,
         )
 
-    def _draw_window(self, rng: np.random.Generator) -> tuple[ValidMap, Window, int]:
-        """Draw until a quarter of the chip is valid, or give the best of many; with the chip's full side."""
-        best: tuple[float, ValidMap, Window, int] | None = None
-        for _ in range(_MOST_DRAWS):
-            valid, row, col = self._ground.draw(rng)
-            side_px = self._draw_side(valid, rng)
-            window = place_chip(valid.window, row=row, col=col, side_px=side_px, rng=rng)
-            share = valid.share(window, side_px)
-            if best is None or share > best[0]:
-                best = share, valid, window, side_px
-            if share >= _LEAST_VALID:
+    def _draw_sample(self, rng: np.random.Generator) -> tuple[Drawn, Sample]:
+        """Draw and read a chip; one that is to show a building, until it does, or as often as is sensible."""
+        ground, shows_building = self._sampler.choose(rng)
+        for _ in range(_MOST_READS):
+            drawn = self._sampler.draw(ground, rng)
+            out_shape = _resampled(drawn.window, drawn.side_px, self._preset.training.chip_px)
+            sample = self._maps[drawn.number].source.read(drawn.window, out_shape=out_shape)
+            if not shows_building or (sample.building & sample.valid).any():
                 break
-        if best is None:
-            raise ValueError("no window was drawn")
-        return best[1:]
-
-    def _draw_side(self, valid: ValidMap, rng: np.random.Generator) -> int:
-        """Draw how many working pixels a chip spans: its GSD, smaller where the rectangle is too small."""
-        chip_px, widen = self._preset.training.chip_px, 1 + self._preset.augment.gsd_jitter
-        gsd_m = valid.source.gsd_m
-        coarsest = 1.0 if gsd_m is None else max(self._preset.data.gsd_max_m / gsd_m, 1.0)
-        drawn = round(chip_px * draw_gsd_factor(1 / widen, coarsest * widen, rng))
-        least = round(chip_px / widen)
-        return max(min(drawn, valid.window.width, valid.window.height), least)
+        return drawn, sample
 
     def _validation_chip(self, planned: ValidationChip) -> _Chip:
-        window = planned.window
+        window, chip_px = planned.window, self._validation_chip_px
         sample = planned.source.read(window, out_shape=(window.height, window.width))
         sample.valid[: planned.shared_rows] = False
         sample.valid[:, : planned.shared_cols] = False
-        image = normalize(sample.image, self._preset.data)
-        return _to_chip(image, sample, planned.source.name, self._preset.training.chip_px)
+        return _Chip(
+            image=pad(normalize(sample.image, self._preset.data), chip_px),
+            target=pad(sample.building, chip_px),
+            valid=pad(sample.valid, chip_px),
+            name=planned.source.name,
+        )
 
     def _map(self, source: TrainingSource, window: Window) -> ValidMap:
-        cell_px = max(self._preset.training.chip_px // _CELLS_PER_CHIP, 1)
-        return map_valid(source, window, cell_px=cell_px)
+        return map_valid(source, window, cell_px=self._cell_px)
 
-    def _summarize(self, source: TrainingSource, training: list[ValidMap]) -> SourceSummary:
+    @property
+    def _cell_px(self) -> int:
+        return max(self._preset.training.chip_px // _CELLS_PER_CHIP, 1)
+
+    def _summarize(self, source: TrainingSource) -> SourceSummary:
         chip_px2 = self._preset.training.chip_px**2
         validation = [self._map(source, window) for window in source.ground.validation]
         return SourceSummary(
             name=source.name,
-            training_chips=sum(valid.valid_px for valid in training if valid.source is source) / chip_px2,
+            training_chips=sum(valid.valid_px for valid in self._maps if valid.source is source) / chip_px2,
             validation_chips=sum(valid.valid_px for valid in validation) / chip_px2,
             footprints=source.footprints,
             repairs=source.repairs,
@@ -226,19 +276,11 @@ def _resampled(window: Window, side_px: int, chip_px: int) -> tuple[int, int]:
     return rows, cols
 
 
-def _to_chip(image: NDArray[np.float32], sample: Sample, name: str, chip_px: int) -> _Chip:
-    return _Chip(
-        image=pad(image, chip_px),
-        target=pad(sample.building, chip_px),
-        valid=pad(sample.valid, chip_px),
-        name=name,
-    )
-
-
 def _stack(chips: list[_Chip]) -> Batch:
     return Batch(
         image=np.stack([chip.image for chip in chips]),
         target=np.stack([chip.target for chip in chips]).astype(np.float32),
         valid=np.stack([chip.valid for chip in chips]),
         names=tuple(chip.name for chip in chips),
+        places=np.array([chip.place for chip in chips if chip.place], np.int64).reshape(-1, 5),
     )

@@ -1,26 +1,35 @@
 """Rasters with annotations, opened for learning: checked, aligned, and copied to memory where they fit."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from buildmap import preset as presets
-from buildmap.data.annotations import Annotations, FootprintTruth, MaskTruth, chip_transform
-from buildmap.data.copies import Pixels, copy_image, copy_mask, image_bytes, mask_bytes
-from buildmap.data.pairs import RASTER_SUFFIXES, bad_inputs, list_pairs
+from buildmap.data.annotations import Annotations
+from buildmap.data.coco import CocoFiles
+from buildmap.data.copies import Copyable, Pixels, copy_image, image_bytes, mask_bytes
+from buildmap.data.lattice import split_together
+from buildmap.data.leaks import Patch, connected_groups, is_placed, shared_m2
+from buildmap.data.missing import Dropped, LearningTruth
+from buildmap.data.pairs import RASTER_SUFFIXES, bad_inputs, find_pairs
+from buildmap.data.rescale import RescaledReader
 from buildmap.data.split import Ground, overlap, scale_window, split_generator, split_ground
+from buildmap.data.truths import Truths, open_truths
 from buildmap.errors import InputError, MissingInput
 from buildmap.execution.progress import Progress, Silent
 from buildmap.raster.grid import Grid
 from buildmap.raster.reader import Image, RasterReader
 from buildmap.raster.windows import Window
-from buildmap.vector.reader import Repairs, read_footprints
+from buildmap.vector.reader import Repairs
 
 DEFAULT_MEMORY_BYTES = 2 * 2**30
+_MOST_LEAKS_NAMED = 12
+_LOOKS_PER_SIDE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +68,8 @@ class TrainingSource:
     """What was repaired or dropped of them; None for a mask raster."""
     has_buildings: bool
     """False where the annotations show none."""
+    dropped: Dropped | None = None
+    """What was taken out of the truth of the training ground; None where nothing was to be."""
 
     def read(self, window: Window, *, out_shape: tuple[int, int]) -> Sample:
         """Read a window of `grid`, resampled to `out_shape` rows and columns.
@@ -76,6 +87,31 @@ class TrainingSource:
         self.annotations.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A source whose ground is not shared out yet."""
+
+    pair: presets.Source
+    """What the preset says of it."""
+    name: str
+    """The raster's path in the data folder, without suffix."""
+    grid: Grid
+    """The working grid."""
+    window: Window
+    """The annotated part of it."""
+    pixels: Pixels
+    """The raster, on `grid`."""
+    truths: Truths
+    """The annotations, on `grid`."""
+    all_valid: bool
+    """True where neither raster nor annotations can have gaps."""
+
+    def close(self) -> None:
+        """Close files and free memory."""
+        self.pixels.close()
+        self.truths.close()
+
+
 def open_sources(
     root: Path,
     preset: presets.Preset,
@@ -87,7 +123,7 @@ def open_sources(
 
     Args:
         root: Data folder.
-        preset: Says GSD, bands, sources and how to split.
+        preset: Says GSD, bands, sources, how to split and how many buildings to drop.
         memory_bytes: Limit of all copies in memory; sources that do not fit are read from disk.
         progress: Hears of each source.
 
@@ -95,17 +131,19 @@ def open_sources(
         MissingInput: If there is no data folder.
         InputError: If sources cannot be used, all of which are named; if there are no buildings at all, or
             training ground of one source is validation ground of another.
+        StorageError: If a file cannot be read.
     """
-    pairs = list_pairs(root, preset.sources)
+    pairs, faults = find_pairs(root, preset.sources)
     listener = Silent() if progress is None else progress
     listener.start("opening sources", len(pairs))
-    problems: list[InputError] = []
+    problems = [InputError(fault) for fault in faults]
+    coco = CocoFiles()
     with ExitStack() as stack:
-        sources: list[TrainingSource] = []
+        sources: list[_Opened] = []
         left_bytes = memory_bytes
         for pair in pairs:
             try:
-                source, used_bytes = _open(root, pair, preset, left_bytes)
+                source, used_bytes = _open(root, pair, preset, coco, left_bytes)
             except InputError as error:
                 problems.append(error)
             else:
@@ -115,55 +153,94 @@ def open_sources(
             listener.advance()
         if problems:
             raise _joined(root, problems)
-        _check_leaks(root, pairs, sources)
-        if not any(source.has_buildings for source in sources):
+        grounds = _share_out(sources, preset.training)
+        _check_leaks(root, sources, grounds)
+        if not any(source.truths.has_buildings for source in sources):
             raise InputError(f"{root}: no annotation shows a building on the ground of its raster")
         stack.pop_all()
-    return tuple(sources)
+    return tuple(_finish(source, ground) for source, ground in zip(sources, grounds, strict=True))
 
 
 def _open(
-    root: Path, pair: presets.Source, preset: presets.Preset, left_bytes: int
-) -> tuple[TrainingSource, int]:
+    root: Path, pair: presets.Source, preset: presets.Preset, coco: CocoFiles, left_bytes: int
+) -> tuple[_Opened, int]:
     """Open one source, and say what it takes of the memory left."""
-    data = preset.data
-    name = str(Path(pair.image).with_suffix(""))
+    path = root / pair.annotations
     with ExitStack() as stack:
-        reader = RasterReader(
-            root / pair.image, bands=data.bands, gsd_range_m=(data.gsd_min_m, data.gsd_max_m)
-        )
+        reader, image = open_image(root, pair, preset.data)
         stack.callback(reader.close)
-        if reader.dtype.name != data.dtype:
-            raise InputError(f"{pair.image} is {reader.dtype.name}, the preset expects {data.dtype}")
         try:
             window = scale_window(pair.window_px, reader.native_grid, reader.grid)
         except ValueError as error:
             raise InputError(f"{pair.image}: {error}") from error
-        path = root / pair.annotations
-        is_mask = path.suffix.lower() in RASTER_SUFFIXES
-        truth = _open_mask(path, reader) if is_mask else _read_footprints(path, reader, window)
-        stack.callback(truth.annotations.close)
-        used_bytes = image_bytes(reader, window) + (mask_bytes(window) if is_mask else 0)
+        truths = open_truths(path, reader, window, pair=pair, training=preset.training, coco=coco)
+        stack.callback(truths.close)
+        used_bytes = image_bytes(image, window) + truths.masks * mask_bytes(window)
         fits = used_bytes <= left_bytes
-        copied = _copy_mask(truth, reader.grid, window) if fits else truth
-        pixels: Pixels = copy_image(reader, window) if fits else reader
+        opened = _Opened(
+            pair=pair,
+            name=str(Path(pair.image).with_suffix("")),
+            grid=reader.grid,
+            window=window,
+            pixels=copy_image(image, window) if fits else image,
+            truths=truths.copied(reader.grid, window) if fits else truths,
+            all_valid=reader.all_valid and path.suffix.lower() not in RASTER_SUFFIXES,
+        )
         if not fits:
             stack.pop_all()
-    return (
-        TrainingSource(
-            name=name,
-            grid=reader.grid,
-            gsd_m=_gsd_m(reader.grid),
-            ground=_share(window, pair, preset, name),
-            pixels=pixels,
-            annotations=copied.annotations,
-            all_valid=reader.all_valid and not is_mask,
-            footprints=copied.footprints,
-            repairs=copied.repairs,
-            has_buildings=copied.has_buildings,
-        ),
-        used_bytes if fits else 0,
+    return opened, used_bytes if fits else 0
+
+
+def open_image(root: Path, pair: presets.Source, data: presets.Data) -> tuple[RasterReader, Copyable]:
+    """Open a source's raster; give it as it is, and as the model expects it. Either closes both.
+
+    Raises:
+        MissingInput: If it is not there.
+        InputError: If it cannot be read, or its bands or type are not what the model expects.
+    """
+    bands = pair.bands or data.bands
+    if len(bands) != len(data.bands):
+        raise InputError(
+            f"{pair.image} is read as {len(bands)} bands {list(bands)}, the preset expects {len(data.bands)}",
+            hint="a band may be named several times: bands = [1, 1, 1]",
+        )
+    reader = RasterReader(root / pair.image, bands=bands, gsd_range_m=(data.gsd_min_m, data.gsd_max_m))
+    if pair.value_range is not None:
+        return reader, RescaledReader(reader, value_range=pair.value_range, dtype=np.dtype(data.dtype))
+    if reader.dtype.name != data.dtype:
+        reader.close()
+        raise InputError(
+            f"{pair.image} is {reader.dtype.name}, the preset expects {data.dtype}",
+            hint="say what values it has, in its [[sources]]: value_range = [0, 2047]",
+        )
+    return reader, reader
+
+
+def _finish(source: _Opened, ground: Ground) -> TrainingSource:
+    truths = source.truths
+    return TrainingSource(
+        name=source.name,
+        grid=source.grid,
+        gsd_m=_gsd_m(source.grid),
+        ground=ground,
+        pixels=source.pixels,
+        annotations=_to_learn_from(truths, ground),
+        all_valid=source.all_valid,
+        footprints=truths.footprints,
+        repairs=truths.repairs,
+        has_buildings=truths.has_buildings,
+        dropped=None if truths.fates is None else truths.fates.count(ground.train),
     )
+
+
+def _to_learn_from(truths: Truths, ground: Ground) -> Annotations:
+    """Choose the truth, or for each part of the ground its own."""
+    if truths.whole is not None and truths.thinned is not None:
+        return LearningTruth(truths.thinned, truths.whole, ground.validation)
+    truth = truths.thinned or truths.whole
+    if truth is None:
+        raise ValueError("a source without any truth")
+    return truth
 
 
 def _gsd_m(grid: Grid) -> float | None:
@@ -171,78 +248,106 @@ def _gsd_m(grid: Grid) -> float | None:
     return None if size is None else (size[0] * size[1]) ** 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    annotations: Annotations
-    footprints: int | None = None
-    repairs: Repairs | None = None
-    has_buildings: bool = True
-
-
-def _open_mask(path: Path, reader: RasterReader) -> _Opened:
-    return _Opened(annotations=MaskTruth(path, native=reader.native_grid, grid=reader.grid))
-
-
-def _copy_mask(truth: _Opened, grid: Grid, window: Window) -> _Opened:
-    if not isinstance(truth.annotations, MaskTruth):
-        return truth
-    annotations, count = copy_mask(truth.annotations, grid, window)
-    return replace(truth, annotations=annotations, has_buildings=count > 0)
-
-
-def _read_footprints(path: Path, reader: RasterReader, window: Window) -> _Opened:
-    grid = reader.grid
-    if grid.crs is None:
-        raise InputError(
-            f"{reader.path} has no CRS, so footprints cannot be laid on it",
-            hint=f"gdal_translate -a_srs EPSG:CODE '{reader.path}' with_crs.tif",
-        )
-    corner = chip_transform(grid, window, (window.height, window.width))
-    part = Grid(width=window.width, height=window.height, transform=corner, crs=grid.crs)
-    found = read_footprints(path, crs=grid.crs, bbox=part.bounds)
-    count = len(found.polygons)
-    return _Opened(
-        annotations=FootprintTruth(found.polygons, grid),
-        footprints=count,
-        repairs=found.repairs,
-        has_buildings=count > 0,
-    )
-
-
-def _share(window: Window, pair: presets.Source, preset: presets.Preset, name: str) -> Ground:
-    if pair.use == "train":
-        return Ground(train=(window,), validation=())
-    if pair.use == "validation":
-        return Ground(train=(), validation=(window,))
-    training = preset.training
-    return split_ground(
-        window,
-        chip_px=training.chip_px,
-        share=training.validation_share,
-        rng=split_generator(training.seed, name),
-    )
-
-
-def _check_leaks(root: Path, pairs: Sequence[presets.Source], sources: Sequence[TrainingSource]) -> None:
-    """Refuse a raster listed twice, if training ground of one is validation ground of the other."""
-    problems = []
-    for pair, source in zip(pairs, sources, strict=True):
-        for other_pair, other in zip(pairs, sources, strict=True):
-            if pair.image != other_pair.image:
-                continue
+def _share_out(sources: Sequence[_Opened], training: presets.Training) -> list[Ground]:
+    """Say what of every source is for which use; rasters of the same ground are split alike."""
+    grounds = [_whole_ground(source) for source in sources]
+    to_split = [number for number, source in enumerate(sources) if source.pair.use == "split"]
+    placed = [number for number in to_split if is_placed(sources[number].grid)]
+    grids, windows = [source.grid for source in sources], [source.window for source in sources]
+    groups = connected_groups(grids, windows, placed)
+    groups += [[number] for number in to_split if not is_placed(sources[number].grid)]
+    for group in groups:
+        name = sources[group[0]].name
+        if len(group) > 1:
+            shared = split_together(
+                [grids[number] for number in group],
+                [windows[number] for number in group],
+                chip_px=training.chip_px,
+                share=training.validation_share,
+                seed=training.seed,
+                name=name,
+                valid_shares=[_valid_share(sources[number]) for number in group],
+            )
+        else:
             shared = [
-                (train, kept)
-                for train in source.ground.train
-                for kept in other.ground.validation
-                if overlap(train, kept)
-            ]
-            if shared:
-                problems.append(
-                    f"{pair.image}: window_px {_text(pair)} for {pair.use} and {_text(other_pair)} "
-                    f"for {other_pair.use} share ground"
+                split_ground(
+                    windows[group[0]],
+                    chip_px=training.chip_px,
+                    share=training.validation_share,
+                    rng=split_generator(training.seed, name),
                 )
+            ]
+        for number, ground in zip(group, shared, strict=True):
+            grounds[number] = ground
+    return grounds
+
+
+def _valid_share(source: _Opened) -> Callable[[Window], float] | None:
+    """Give what estimates how much of a window is valid, 0..1, or None where all is."""
+    if source.all_valid:
+        return None
+
+    def share(window: Window) -> float:
+        shape = min(window.height, _LOOKS_PER_SIDE), min(window.width, _LOOKS_PER_SIDE)
+        return float(source.pixels.read(window, out_shape=shape).valid.mean())
+
+    return share
+
+
+def _whole_ground(source: _Opened) -> Ground:
+    learned = source.pair.use == "train"
+    window = (source.window,)
+    return Ground(train=window if learned else (), validation=() if learned else window)
+
+
+def _check_leaks(root: Path, sources: Sequence[_Opened], grounds: Sequence[Ground]) -> None:
+    """Refuse training ground that is validation ground of another source."""
+    problems = [*_leaks_of_one_raster(sources, grounds), *_leaks_between_rasters(sources, grounds)]
+    if len(problems) > _MOST_LEAKS_NAMED:
+        more = len(problems) - _MOST_LEAKS_NAMED
+        problems = [*problems[:_MOST_LEAKS_NAMED], f"and {more} more that share ground"]
     if problems:
-        raise bad_inputs(root, problems, hint="let the windows of one raster not overlap")
+        raise bad_inputs(
+            root, problems, hint='keep them apart by window_px, or give all of them use = "split"'
+        )
+
+
+def _leaks_of_one_raster(sources: Sequence[_Opened], grounds: Sequence[Ground]) -> list[str]:
+    """Compare the windows of rasters that are listed several times, pixel by pixel."""
+    numbers = defaultdict(list)
+    for number, source in enumerate(sources):
+        numbers[Path(source.pair.image)].append(number)
+    problems = []
+    for listed in numbers.values():
+        for one in listed:
+            for other in listed:
+                pairs = sources[one].pair, sources[other].pair
+                if one != other and any(
+                    overlap(train, kept) for train in grounds[one].train for kept in grounds[other].validation
+                ):
+                    problems.append(
+                        f"{pairs[0].image}: window_px {_text(pairs[0])} for {pairs[0].use} and "
+                        f"{_text(pairs[1])} for {pairs[1].use} share ground"
+                    )
+    return problems
+
+
+def _leaks_between_rasters(sources: Sequence[_Opened], grounds: Sequence[Ground]) -> list[str]:
+    train = [Patch(owner=n, window=window) for n, ground in enumerate(grounds) for window in ground.train]
+    kept = [Patch(owner=n, window=window) for n, ground in enumerate(grounds) for window in ground.validation]
+    shared = shared_m2([source.grid for source in sources], train, kept)
+    return [
+        f"{one.image} for {_use(one, 'training')} and {other.image} for {_use(other, 'validation')} "
+        f"share {area_m2:,.0f} m2 of ground"
+        for (one, other), area_m2 in (
+            ((sources[a].pair, sources[b].pair), area_m2) for (a, b), area_m2 in shared.items()
+        )
+        if Path(one.image) != Path(other.image)
+    ]
+
+
+def _use(pair: presets.Source, role: str) -> str:
+    return f"{role} (split)" if pair.use == "split" else role
 
 
 def _text(pair: presets.Source) -> str:

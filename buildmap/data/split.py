@@ -1,6 +1,7 @@
 """Which ground is learned from, and which is kept to judge by; the two never overlap."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +74,12 @@ def split_ground(window: Window, *, chip_px: int, share: float, rng: np.random.G
     for_validation = np.zeros(count, np.bool_)
     for_validation[rng.choice(count, kept, replace=False)] = True
     blocks = for_validation.reshape(rows, cols)
-    return Ground(train=_rectangles(window, ~blocks), validation=_rectangles(window, blocks))
+    edges_x = [window.col_off + window.width * i // cols for i in range(cols + 1)]
+    edges_y = [window.row_off + window.height * i // rows for i in range(rows + 1)]
+    return Ground(
+        train=rectangles(~blocks, edges_x=edges_x, edges_y=edges_y),
+        validation=rectangles(blocks, edges_x=edges_x, edges_y=edges_y),
+    )
 
 
 def split_generator(seed: int, name: str) -> np.random.Generator:
@@ -119,11 +125,17 @@ def _cut_once(window: Window, share: float, rng: np.random.Generator) -> Ground:
     return Ground(train=(train,), validation=(validation,))
 
 
-def _rectangles(window: Window, chosen: NDArray[np.bool_]) -> tuple[Window, ...]:
-    """Join chosen blocks (rows, cols) into runs along rows, and equal runs of adjacent rows into one."""
-    rows, cols = chosen.shape
-    edges_y = [window.row_off + window.height * i // rows for i in range(rows + 1)]
-    edges_x = [window.col_off + window.width * i // cols for i in range(cols + 1)]
+def rectangles(
+    chosen: NDArray[np.bool_], *, edges_x: Sequence[int], edges_y: Sequence[int]
+) -> tuple[Window, ...]:
+    """Join chosen blocks into runs along rows, and equal runs of adjacent rows into one.
+
+    Args:
+        chosen: (rows, cols) blocks.
+        edges_x: cols + 1 first pixels of blocks, and the end of the last.
+        edges_y: Likewise rows + 1.
+    """
+    rows = len(chosen)
     open_runs: dict[tuple[int, int], int] = {}
     found = []
     for row in range(rows + 1):

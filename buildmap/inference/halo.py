@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from buildmap.contract import HaloRow
 from buildmap.data.pairs import list_pairs
+from buildmap.data.sources import open_image
 from buildmap.errors import InputError
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
@@ -17,7 +19,7 @@ from buildmap.inference.devices import growth_bytes
 from buildmap.preset import Data, Source
 from buildmap.raster.blend import accumulate, finish, ramp_width, share
 from buildmap.raster.normalize import fill_invalid
-from buildmap.raster.reader import Image, RasterReader
+from buildmap.raster.reader import Image
 from buildmap.raster.windows import PlannedWindow, Window, plan_windows
 from buildmap.raster.writer import PROBABILITY_STEPS
 
@@ -95,14 +97,14 @@ def read_large_images(
     Raises:
         InputError: If no raster holds valid pixels to look at, or one cannot be read.
     """
-    paths = sorted({pair.image for pair in list_pairs(root, listed)})
-    middles = {path: _middle(root / path, data, side_px) for path in paths}
+    pairs = {pair.image: pair for pair in list_pairs(root, listed)}
+    middles = {name: _middle(root, pairs[name], data, side_px) for name in sorted(pairs)}
     images: list[Image] = []
-    for path in sorted(paths, key=lambda path: -middles[path].width * middles[path].height):
+    for name in sorted(middles, key=lambda name: -middles[name].width * middles[name].height):
         if len(images) == _MOST_IMAGES:
             break
-        with _open(root / path, data) as reader:
-            image = reader.read(middles[path])
+        with closing(open_image(root, pairs[name], data)[1]) as pixels:
+            image = pixels.read(middles[name])
         if image.valid.mean() >= _LEAST_VALID:
             images.append(image)
     if not images:
@@ -226,12 +228,8 @@ def _slices(window: Window) -> tuple[slice, slice]:
     )
 
 
-def _open(path: Path, data: Data) -> RasterReader:
-    return RasterReader(path, bands=data.bands, gsd_range_m=(data.gsd_min_m, data.gsd_max_m))
-
-
-def _middle(path: Path, data: Data, side_px: int) -> Window:
-    with _open(path, data) as reader:
+def _middle(root: Path, pair: Source, data: Data, side_px: int) -> Window:
+    with closing(open_image(root, pair, data)[0]) as reader:
         grid = reader.grid
     width, height = min(grid.width, side_px), min(grid.height, side_px)
     return Window(

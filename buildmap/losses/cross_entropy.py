@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from buildmap.losses.pixels import mean_over_valid, take_valid
+
 
 class CrossEntropy(nn.Module):
     """Binary cross-entropy, -y log p - (1 - y) log(1 - p), averaged over valid pixels."""
@@ -18,7 +20,5 @@ class CrossEntropy(nn.Module):
         Returns:
             Scalar in single precision; 0 when no pixel is valid.
         """
-        # Half precision can neither count a batch's pixels nor sum them.
-        seen = logits[:, 0].float().masked_fill(~valid, 0.0)
-        per_pixel = F.binary_cross_entropy_with_logits(seen, target.float(), reduction="none")
-        return per_pixel.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
+        logit, truth = take_valid(logits, target, valid)
+        return mean_over_valid(F.binary_cross_entropy_with_logits(logit, truth, reduction="none"), valid)

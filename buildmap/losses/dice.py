@@ -1,7 +1,14 @@
 """Soft Dice loss (Milletari et al. 2016, section 3), over a batch at once."""
 
-import torch
 from torch import Tensor, nn
+
+from buildmap.losses.pixels import none_without_valid, smallest, take_valid
+
+
+def soft_dice(probability: Tensor, truth: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Give 2 sum(p y) / (sum(p) + sum(y)), summed over some dimensions; 0 where both are empty."""
+    total = probability.sum(dims) + truth.sum(dims)
+    return 2 * (probability * truth).sum(dims) / total.clamp(min=smallest(total))
 
 
 class Dice(nn.Module):
@@ -21,10 +28,6 @@ class Dice(nn.Module):
         Returns:
             Scalar in 0..1, single precision; 0 when no pixel is valid.
         """
-        # Replaced before the sigmoid: 0 * NaN in an invalid pixel's gradient would be NaN.
-        probability = logits[:, 0].float().masked_fill(~valid, 0.0).sigmoid().masked_fill(~valid, 0.0)
-        truth = target.float().masked_fill(~valid, 0.0)
-        overlap = (probability * truth).sum()
-        total = probability.sum() + truth.sum()
-        loss = 1 - 2 * overlap / total.clamp(min=torch.finfo(torch.float32).tiny)
-        return torch.where(valid.any(), loss, torch.zeros_like(loss))
+        logit, truth = take_valid(logits, target, valid)
+        probability = logit.sigmoid().masked_fill(~valid, 0.0)
+        return none_without_valid(1 - soft_dice(probability, truth, (0, 1, 2)), valid)

@@ -5,14 +5,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from buildmap.losses.boundary_alignment import BoundaryAlignment
 from buildmap.losses.cross_entropy import CrossEntropy
 from buildmap.losses.dice import Dice
+from buildmap.losses.exponential_logarithmic import ExponentialLogarithmic
+from buildmap.losses.logit_adjusted import LogitAdjustedCrossEntropy
+from buildmap.losses.noise_robust_dice import NoiseRobustDice
+from buildmap.losses.weighted_dice import WeightedDice
 from buildmap.preset import Loss
 
 
 def build_loss(loss: Loss) -> "WeightedSum":
     """Sum the losses a preset gives a weight."""
-    parts = ((loss.bce, CrossEntropy()), (loss.dice, Dice()))
+    parts = (
+        (loss.bce, CrossEntropy()),
+        (loss.dice, Dice()),
+        (loss.nr_dice, NoiseRobustDice(loss.noise_exponent)),
+        (loss.ell, ExponentialLogarithmic()),
+        (loss.wdice, WeightedDice(loss.building_prior)),
+        (loss.lace, LogitAdjustedCrossEntropy(loss.building_prior, loss.temperature)),
+        (loss.boundary_alignment, BoundaryAlignment(loss.boundary_px, loss.tolerance_px)),
+    )
     return WeightedSum([(weight, part) for weight, part in parts if weight])
 
 

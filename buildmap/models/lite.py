@@ -11,6 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from buildmap.errors import MismatchError
+from buildmap.models.network import Network
 from buildmap.preset import Model
 
 _LARGEST_DEPTH = 8
@@ -27,11 +28,8 @@ def conv(channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) 
     )
 
 
-class Lite(nn.Module):
+class Lite(Network):
     """A U-Net at 1/`stem_stride` resolution, with a sub-pixel head."""
-
-    stride: int
-    """Image sides are multiples of it."""
 
     def __init__(self, model: Model, bands: int, classes: int) -> None:
         super().__init__()
@@ -69,6 +67,11 @@ class Lite(nn.Module):
             x = merge(up(x) + features.pop())
         logits: Tensor = self.head(x)
         return logits
+
+
+def build(model: Model, bands: int, classes: int) -> Network:
+    """Make the network of these sizes."""
+    return Lite(model, bands, classes)
 
 
 def _start_alike(subpixels: nn.Module, count: int) -> None:

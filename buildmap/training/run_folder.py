@@ -1,8 +1,8 @@
 """The folder beside a model file that a killed training continues from.
 
-`state.safetensors` is the only truth: the network and the optimizer after the last whole epoch, and
-the record of every epoch. It is replaced at once, after `best.safetensors`; a run killed in between
-repeats an epoch and writes the same best again.
+`state.safetensors` is the only truth: all that the next epoch depends on, and the record of every
+epoch. It is replaced at once, after `best.safetensors`; a run killed in between repeats an epoch and
+writes the same best again.
 """
 
 import json
@@ -11,46 +11,61 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from buildmap.contract import ModelCard
 from buildmap.errors import InputError, MismatchError
 from buildmap.models.checkpoint import read_tensors, save_checkpoint
 from buildmap.publish import staged
-from buildmap.training.record import EpochRecord, best_record, from_line, to_line
+from buildmap.training.record import EpochRecord, from_line, to_line
+from buildmap.training.tensorboard import Scalars
 
 _METADATA_KEY = "buildmap-training"
-_NETWORK, _OPTIMIZER = "network.", "optimizer."
 _RESTART = "pass --restart to drop it and begin anew"
 
 
 class RunFolder:
     """State, best weights and metrics of one training."""
 
-    def __init__(self, path: Path, plan: Mapping[str, Any], *, restart: bool = False) -> None:
+    def __init__(
+        self, path: Path, plan: Mapping[str, Any], *, restart: bool = False, tensorboard: bool = False
+    ) -> None:
         """Look for what an earlier run has left.
 
         Args:
             path: The folder; made when there is something to keep.
             plan: Everything that decides the weights, as nested tables of JSON values.
             restart: Pass over an earlier run; its files are replaced.
+            tensorboard: Write what is known about an epoch for TensorBoard also.
 
         Raises:
+            ResourceError: If TensorBoard is wanted and not installed.
             MismatchError: If it followed another plan, or its state cannot be read.
         """
         self.path, self.records = path, tuple[EpochRecord, ...]()
         self.best, self.state = path / "best.safetensors", path / "state.safetensors"
         self.metrics = path / "metrics.jsonl"
         self._plan = json.loads(json.dumps(plan))
-        self._tensors: dict[str, Tensor] = {}
+        self._state: dict[str, Tensor] = {}
+        self._scalars = Scalars(path / "tensorboard") if tensorboard else None
         if self.state.exists() and not restart:
             self._load()
 
     def save(
-        self, network: nn.Module, optimizer: Optimizer, records: Sequence[EpochRecord], card: ModelCard
+        self,
+        state: Mapping[str, Tensor],
+        records: Sequence[EpochRecord],
+        card: ModelCard,
+        *,
+        best: Mapping[str, Tensor] | None,
     ) -> None:
         """Keep the state after an epoch, and its weights if they are the best so far.
+
+        Args:
+            state: All that the next epoch depends on.
+            records: Of all epochs.
+            card: Of the model.
+            best: The weights to keep, if they are better than those kept before.
 
         Raises:
             StorageError: If the disk is full or fails.
@@ -58,30 +73,27 @@ class RunFolder:
         self.path.mkdir(exist_ok=True)
         if len(records) == 1:
             self.state.unlink(missing_ok=True)  # an earlier run's must never meet this one's best
-        weights = network.state_dict()
-        if best_record(records) is records[-1]:
+        if best is not None:
             with staged(self.best, overwrite=True) as folder:
-                save_checkpoint(folder / self.best.name, weights, card)
-        tensors = {f"{_NETWORK}{name}": tensor for name, tensor in weights.items()}
-        tensors |= {f"{_OPTIMIZER}{name}": tensor for name, tensor in _flatten(optimizer).items()}
-        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+                save_checkpoint(folder / self.best.name, best, card)
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         lines = [to_line(record) for record in records]
         history = json.dumps({"plan": self._plan, "records": lines})
         with staged(self.state, overwrite=True) as folder:
             (folder / self.state.name).write_bytes(save(on_cpu, metadata={_METADATA_KEY: history}))
         with staged(self.metrics, overwrite=True) as folder:
             (folder / self.metrics.name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        if self._scalars:
+            self._scalars.write(records)
 
-    def resume(self, network: nn.Module, optimizer: Optimizer) -> None:
-        """Put network and optimizer where the earlier run has left them, if there was one."""
-        if self.records:
-            network.load_state_dict(_part(self._tensors, _NETWORK))
-            _unflatten(optimizer, _part(self._tensors, _OPTIMIZER))
-            self._tensors = {}
+    def take_state(self) -> dict[str, Tensor]:
+        """Hand over the state the earlier run has left; empty if there was none, or it was taken before."""
+        state, self._state = self._state, {}
+        return state
 
     def _load(self) -> None:
         try:
-            self._tensors, metadata = read_tensors(self.state)
+            self._state, metadata = read_tensors(self.state)
             history = json.loads(metadata[_METADATA_KEY])
             self.records = tuple(from_line(line) for line in history["records"])
             read_tensors(self.best)
@@ -89,24 +101,6 @@ class RunFolder:
             raise MismatchError(f"cannot go on from {self.path}: {error}", hint=_RESTART) from error
         if changes := _changes(history["plan"], self._plan):
             raise MismatchError(f"an earlier run in {self.path} had {'; '.join(changes)}", hint=_RESTART)
-
-
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def _flatten(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Name an optimizer's tensors 'parameter.name'; the groups' settings follow from the plan."""
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
-
-
-def _unflatten(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def _changes(old: Any, new: Any, where: str = "") -> list[str]:

@@ -1,6 +1,8 @@
 """`buildmap presets`, seen from a shell."""
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,15 +13,21 @@ from buildmap.cli.app import app
 from buildmap.preset import load_preset, preset_paths
 
 
-def test_the_list_names_every_shipped_preset_with_its_model_and_ground() -> None:
+def test_the_list_says_of_every_shipped_preset_what_it_is_and_costs() -> None:
     result = CliRunner().invoke(app, ["presets"])
     assert (result.exit_code, result.stderr) == (0, "")
-    assert len(result.stdout.splitlines()) == len(preset_paths())
-    for line, (name, path) in zip(result.stdout.splitlines(), preset_paths().items(), strict=True):
+    head, *lines = result.stdout.splitlines()
+    assert head.split() == ["name", "model", "parameters", "GMAC", "GSD", "what", "it", "is"]
+    assert len(lines) == len(preset_paths())
+    for line, (name, path) in zip(lines, preset_paths().items(), strict=True):
         preset = load_preset(path)
+        assert preset.parameters is not None
         assert line.split()[:2] == [name, preset.model.name]
+        assert f" {preset.parameters / 1e6:.2f} M " in line
+        assert f" {preset.gmac_512:.2f} " in line
         assert f" {preset.data.gsd_min_m:g}-{preset.data.gsd_max_m:g} m " in line
-        assert line.endswith(preset.title)
+        assert line.endswith(f" {preset.title}")
+    assert {line.index(" M ") for line in lines} == {head.index("parameters") + len("parameters") - 2}
 
 
 def test_json_is_one_object_with_the_same_content() -> None:
@@ -32,10 +40,36 @@ def test_json_is_one_object_with_the_same_content() -> None:
         assert entry == {
             "name": entry["name"],
             "title": preset.title,
+            "paper": preset.paper,
             "model": preset.model.name,
+            "parameters": preset.parameters,
+            "gmac_512": preset.gmac_512,
             "gsd_min_m": preset.data.gsd_min_m,
             "gsd_max_m": preset.data.gsd_max_m,
         }
+
+
+def test_a_preset_without_counts_is_listed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = preset_paths()["lite"].read_text(encoding="utf-8")
+    kept = [line for line in text.splitlines() if not line.startswith(("parameters", "gmac_512"))]
+    (tmp_path / "bare.toml").write_text("\n".join(kept), encoding="utf-8")
+    monkeypatch.setattr("buildmap.cli.presets.preset_paths", lambda: {"bare": tmp_path / "bare.toml"})
+    assert CliRunner().invoke(app, ["presets"]).stdout.splitlines()[1].split()[:4] == [
+        "bare",
+        "lite",
+        "-",
+        "-",
+    ]
+    listed = json.loads(CliRunner().invoke(app, ["presets", "--json"]).stdout)["presets"]
+    assert (listed[0]["parameters"], listed[0]["gmac_512"]) == (None, None)
+
+
+def test_presets_are_listed_without_the_libraries_of_networks() -> None:
+    code = (
+        "import sys; from buildmap.cli.app import app; app(['presets'], standalone_mode=False);"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'segmentation_models_pytorch')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", sorted(preset_paths()))

@@ -17,7 +17,7 @@ from buildmap.errors import BuildmapError, LockedError, MismatchError, MissingIn
 from buildmap.execution.progress import Silent
 from buildmap.inference.backend import BackendOptions, load_backend
 from buildmap.models.checkpoint import load_checkpoint
-from buildmap.preset import Preset, find_preset
+from buildmap.preset import Preset, Sampling, find_preset
 from buildmap.publish import staged
 from buildmap.train import TrainOptions, TrainSummary, train
 from tests.scenes import blocks_mask, houses_image, write_raster
@@ -35,11 +35,22 @@ PRESET = replace(
     training_data="drawn at random",
 )
 ON_CPU = TrainOptions(device="cpu")
+THOROUGH = replace(
+    PRESET,
+    training=replace(
+        PRESET.training, optimizer="sgd", momentum=0.9, learning_rate=0.05, schedule="cosine", warmup_steps=5,
+        accumulate=2, clip_norm=1.0, ema_decay=0.9, metric="f1",
+    ),
+    sampling=Sampling(hard_share=0.5),
+)  # fmt: skip
+"""Whatever a training can carry from step to step."""
+PRESETS = {"plain": PRESET, "thorough": THOROUGH}
 RUN = """
-import dataclasses, sys, tests.integration.test_train as this
+import sys, tests.integration.test_train as this
 from pathlib import Path
 this.torch.set_num_threads(1)
-this.train(Path(sys.argv[1]), Path(sys.argv[2]), this.PRESET, this.ON_CPU, progress=this.Slow())
+preset = this.PRESETS[sys.argv[3]]
+this.train(Path(sys.argv[1]), Path(sys.argv[2]), preset, this.ON_CPU, progress=this.Slow())
 """
 
 
@@ -116,6 +127,7 @@ def test_the_run_folder_tells_how_it_went(trained: tuple[TrainSummary, Path]) ->
     assert {path.name for path in output.parent.iterdir()} == {output.name, folder.name}
     assert {path.name for path in folder.iterdir()} == {
         "best.safetensors",
+        "index.html",
         "curves.png",
         "metrics.jsonl",
         "samples.png",
@@ -142,23 +154,29 @@ def test_an_interrupted_run_leaves_no_output_and_ends_with_the_same_bytes(
     assert summary.validation_iou_by_source == trained[0].validation_iou_by_source
 
 
+@pytest.mark.parametrize("name", ["plain", "thorough"])
 def test_a_killed_run_ends_with_the_same_bytes(
-    data: Path, tmp_path: Path, trained: tuple[TrainSummary, Path]
+    data: Path, tmp_path: Path, trained: tuple[TrainSummary, Path], name: str
 ) -> None:
-    output = tmp_path / "m.safetensors"
+    whole, output = trained[1], tmp_path / "m.safetensors"
+    if name != "plain":
+        (tmp_path / "whole").mkdir()
+        whole = tmp_path / "whole" / "m.safetensors"
+        run(data, whole, PRESETS[name])
+        assert whole.read_bytes() != trained[1].read_bytes()
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(data), str(output)],
+        [sys.executable, "-c", RUN, str(data), str(output), name],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    state, deadline = output.with_suffix(".run") / "state.safetensors", time.monotonic() + 60
+    state, deadline = output.with_suffix(".run") / "state.safetensors", time.monotonic() + 120
     while not state.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not output.exists()
-    assert run(data, output).resumed_after_epoch >= 1
-    assert output.read_bytes() == trained[1].read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {output.name, "m.run"}
+    assert run(data, output, PRESETS[name]).resumed_after_epoch >= 1
+    assert output.read_bytes() == whole.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} - {"whole"} == {output.name, "m.run"}
 
 
 def test_another_preset_is_refused_until_told_to_restart(data: Path, tmp_path: Path) -> None:

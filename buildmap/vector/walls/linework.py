@@ -11,7 +11,7 @@ from buildmap.vector.walls.ends import Plan, plan_walls
 from buildmap.vector.walls.feet import Outline, facades
 from buildmap.vector.walls.lines import draw_lines
 
-_GRAIN = 2.0**16
+GRAIN = 2.0**16
 """Parts of a pixel in which corners are placed: sums with whole pixels are then exact."""
 
 _SHORT_PX = 5.0
@@ -19,7 +19,7 @@ _SHORT_PX = 5.0
 
 def on_grain(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round pixels so finely that nobody sees it, and sums with whole pixels lose nothing."""
-    return np.asarray(np.round(coordinates * _GRAIN) / _GRAIN)
+    return np.asarray(np.round(coordinates * GRAIN) / GRAIN)
 
 
 def draw_groups(

@@ -9,7 +9,7 @@ from PIL import Image as Picture
 from shapely import box
 from shapely.geometry import Polygon
 
-from buildmap.preset import Augment, Data, Loss, Model, Predict, Preset, Source, Training
+from buildmap.preset import Augment, Data, Loss, Model, Predict, Preset, Sampling, Source, Training
 from buildmap.raster.windows import Window
 from tests.scenes import ORIGIN, houses_image, write_layer, write_raster
 
@@ -33,6 +33,8 @@ LIVELY = Augment(
     contrast=0.2,
     color=0.1,
 )
+ELSEWHERE = ORIGIN @ Affine.translation(10_000, 0)
+"""Of a raster that shares no ground with one at `ORIGIN`."""
 PLAIN = Data(gsd_min_m=0.4, gsd_max_m=0.5, bands=(1, 2, 3), mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
@@ -44,6 +46,8 @@ def make_preset(
     batch_size: int = 4,
     validation_share: float = 0.25,
     seed: int = 0,
+    sampling: Sampling | None = None,
+    validation_chip_px: int | None = None,
 ) -> Preset:
     """Give a preset in which only what matters to data can be chosen."""
     return Preset(
@@ -61,7 +65,9 @@ def make_preset(
             power=1.0,
             validation_share=validation_share,
             seed=seed,
+            validation_chip_px=validation_chip_px,
         ),
+        sampling=sampling or Sampling(),
         predict=Predict(window_px=64, halo_px=8, threshold=0.5),
         sources=sources,
     )
@@ -103,7 +109,13 @@ def write_picture(path: Path, pixels: NDArray[np.uint8]) -> Path:
 
 
 def write_pair(
-    root: Path, stem: str, *, seed: int = 0, height: int = 160, width: int = 200
+    root: Path,
+    stem: str,
+    *,
+    seed: int = 0,
+    height: int = 160,
+    width: int = 200,
+    transform: Affine = ORIGIN,
 ) -> NDArray[np.uint8]:
     """Write a raster and its layer of footprints into `images` and `labels`; give the true mask."""
     rng = np.random.default_rng(seed)
@@ -111,6 +123,6 @@ def write_pair(
     mask = to_mask(windows, height, width)
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    write_raster(root / "images" / f"{stem}.tif", houses_image(mask, rng))
-    write_layer(root / "labels" / f"{stem}.gpkg", list(to_polygons(windows)))
+    write_raster(root / "images" / f"{stem}.tif", houses_image(mask, rng), transform=transform)
+    write_layer(root / "labels" / f"{stem}.gpkg", list(to_polygons(windows, transform)))
     return mask

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from buildmap.data.augment import draw_gsd_factor, draw_turn, turn, vary_colors
+from buildmap.preset import Augment, Data
+from buildmap.raster.normalize import normalize
 from buildmap.raster.reader import Image
-from tests.unit.data.material import LIVELY, STILL
+from tests.unit.data.material import LIVELY, PLAIN, STILL
 
 SQUARE = np.arange(9).reshape(3, 3)
 
@@ -59,26 +61,40 @@ def _image(dtype: str, low: int = 0, high: int = 256) -> Image:
     return Image(pixels=rng.integers(low, high, (3, 16, 16)).astype(dtype), valid=np.ones((16, 16), np.bool_))
 
 
-def test_no_change_of_color_only_scales() -> None:
-    for dtype, full_range in (("uint8", 255), ("uint16", 65535), ("float32", 1)):
+def _vary(image: Image, augment: Augment, seed: int = 0, data: Data = PLAIN) -> np.ndarray:
+    return vary_colors(image, augment, data, np.random.default_rng(seed))
+
+
+def test_no_change_of_color_only_normalizes() -> None:
+    data = replace(PLAIN, mean=(0.2, 0.4, 0.6), std=(0.5, 0.25, 2.0))
+    for dtype in ("uint8", "uint16", "int16", "float32"):
         image = _image(dtype)
-        same = vary_colors(image, STILL, np.random.default_rng(0))
-        assert same.pixels.dtype == np.float32
-        np.testing.assert_allclose(same.pixels, image.pixels / full_range, rtol=1e-6)
+        image.valid[3:5] = False
+        normal = normalize(image, data)
+        same = _vary(image, STILL, data=data)
+        assert same.dtype == np.float32
+        np.testing.assert_allclose(same, normal, rtol=1e-5, atol=1e-5)
+        assert not same[:, ~image.valid].any()
 
 
 def test_integers_stay_within_their_range_after_the_strongest_change() -> None:
     strong = replace(STILL, brightness=1.0, contrast=1.0, color=1.0)
-    rng = np.random.default_rng(0)
-    drawn = [vary_colors(_image("uint8"), strong, rng).pixels for _ in range(20)]
-    assert min(pixels.min() for pixels in drawn) == 0
-    assert max(pixels.max() for pixels in drawn) == 1
+    data = replace(PLAIN, mean=(0.0, 0.5, 0.5), std=(1.0, 0.5, 0.25))
+    drawn = np.stack([_vary(_image("uint8"), strong, seed, data) for seed in range(20)])
+    assert drawn.min(axis=(0, 2, 3)).tolist() == [0, -1, -2]
+    assert drawn.max(axis=(0, 2, 3)).tolist() == [1, 1, 2]
+
+
+def test_signed_integers_keep_their_negative_half() -> None:
+    image = _image("int16", low=-32768, high=32768)
+    changed = _vary(image, replace(STILL, brightness=0.2))
+    assert -32768 / 32767 <= changed.min() < -0.7
+    assert 0.7 < changed.max() <= 1
 
 
 def test_brightness_shifts_all_pixels_by_one_amount() -> None:
     image = _image("float32", high=2)
-    changed = vary_colors(image, replace(STILL, brightness=0.5), np.random.default_rng(0)).pixels
-    shift = changed - image.pixels
+    shift = _vary(image, replace(STILL, brightness=0.5)) - image.pixels
     assert 0 < abs(shift[0, 0, 0]) <= 0.5
     np.testing.assert_allclose(shift, shift[0, 0, 0], atol=1e-6)
 
@@ -88,30 +104,30 @@ def test_contrast_keeps_the_mean_of_a_dark_image() -> None:
     pixels[:, :, ::2] = 1100
     pixels = np.repeat(np.repeat(pixels, 4, 1), 4, 2)
     image = Image(pixels=pixels, valid=np.ones(pixels.shape[1:], np.bool_))
-    changed = vary_colors(image, replace(STILL, contrast=0.5), np.random.default_rng(1)).pixels * 65535
+    gray = replace(PLAIN, bands=(1,), mean=(0.0,), std=(1.0,))
+    changed = _vary(image, replace(STILL, contrast=0.5), 1, gray) * 65535
     assert changed.mean() == pytest.approx(1050, rel=1e-3)
     assert np.ptp(changed) != pytest.approx(100, rel=0.05)
 
 
 def test_gains_differ_between_bands_within_their_limit() -> None:
     image = _image("float32", low=1, high=2)
-    changed = vary_colors(image, replace(STILL, color=0.1), np.random.default_rng(0)).pixels[:, 0, 0]
+    changed = _vary(image, replace(STILL, color=0.1))[:, 0, 0]
     assert len(set(changed.tolist())) == 3
     assert (np.abs(changed - 1) <= 0.1).all()
 
 
-def test_invalid_pixels_do_not_move_the_contrast() -> None:
+def test_invalid_pixels_are_zero_and_do_not_move_the_contrast() -> None:
     image = _image("float32", high=2)
     spoiled = Image(pixels=image.pixels.copy(), valid=image.valid.copy())
     spoiled.valid[:8] = False
     spoiled.pixels[:, :8] = np.nan
-    changed = vary_colors(spoiled, LIVELY, np.random.default_rng(0)).pixels
-    assert np.isfinite(changed[:, 8:]).all()
+    changed = _vary(spoiled, LIVELY)
+    assert np.isfinite(changed[:, 8:]).all() and changed[:, 8:].any()
+    assert not changed[:, :8].any()
 
 
 def test_colors_follow_from_the_generator() -> None:
-    one, same, other = (
-        vary_colors(_image("uint8"), LIVELY, np.random.default_rng(seed)).pixels for seed in (1, 1, 2)
-    )
+    one, same, other = (_vary(_image("uint8"), LIVELY, seed) for seed in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)

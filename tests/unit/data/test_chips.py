@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from buildmap.data.chips import ValidGround, map_valid, pad, place_chip, plan_validation
+from buildmap.data.annotations import Truth
+from buildmap.data.chips import (
+    ChipGround,
+    ValidMap,
+    map_buildings,
+    map_valid,
+    pad,
+    place_chip,
+    plan_validation,
+)
 from buildmap.data.sources import TrainingSource, open_sources
 from buildmap.data.split import Ground
 from buildmap.raster.windows import Window
@@ -53,7 +62,7 @@ def test_a_raster_without_gaps_is_valid_without_being_read(source: TrainingSourc
 
 
 def test_pixels_are_drawn_from_valid_cells_only(source: TrainingSource) -> None:
-    ground = ValidGround(
+    ground = ChipGround(
         [
             map_valid(source, _window(0, 0, 90, 160), cell_px=16),
             map_valid(source, _window(90, 0, 110, 160), cell_px=16),
@@ -63,25 +72,87 @@ def test_pixels_are_drawn_from_valid_cells_only(source: TrainingSource) -> None:
     drawn = [ground.draw(rng) for _ in range(500)]
     cols = np.array([col for _, _, col in drawn])
     assert cols.min() >= 90 and cols.max() < 160
-    assert {valid.window.col_off for valid, _, _ in drawn} == {90}
+    assert {number for number, _, _ in drawn} == {1}
 
 
 def test_rectangles_are_drawn_by_their_valid_ground(source: TrainingSource) -> None:
     solid = replace(source, all_valid=True)
-    ground = ValidGround(
+    ground = ChipGround(
         [
             map_valid(solid, _window(0, 0, 48, 160), cell_px=16),
             map_valid(solid, _window(48, 0, 144, 160), cell_px=16),
         ]
     )
     rng = np.random.default_rng(0)
-    counts = Counter(ground.draw(rng)[0].window.col_off for _ in range(2000))
-    assert counts[48] / 2000 == pytest.approx(0.75, abs=0.04)
+    counts = Counter(ground.draw(rng)[0] for _ in range(2000))
+    assert counts[1] / 2000 == pytest.approx(0.75, abs=0.04)
+
+
+def test_chosen_cells_are_all_alike_and_drawn_at_their_middle(source: TrainingSource) -> None:
+    solid = replace(source, all_valid=True)
+    maps = [map_valid(solid, _window(left, 0, 64, 32), cell_px=cell) for left, cell in ((0, 16), (64, 8))]
+    coarse, fine = (np.zeros(valid.cells.shape, np.bool_) for valid in maps)
+    coarse[1, 2] = fine[0, 0] = fine[3, 7] = True
+    ground, rng = ChipGround(maps, [coarse, fine], at_middle=True), np.random.default_rng(0)
+    counts = Counter(ground.draw(rng) for _ in range(3000))
+    assert counts.keys() == {(0, 24, 40), (1, 4, 68), (1, 28, 124)}
+    assert counts[0, 24, 40] / 3000 == pytest.approx(256 / 384, abs=0.04), "four times the ground"
+    assert counts[1, 4, 68] / 3000 == pytest.approx(64 / 384, abs=0.03)
+
+
+def _building_pixels(source: TrainingSource, valid: ValidMap, cells: np.ndarray) -> list[bool]:
+    """Look at the middle of each of some cells."""
+    middle = valid.cell_px // 2
+    looks = []
+    for row, col in np.argwhere(cells).tolist():
+        at = _window(
+            valid.window.col_off + col * valid.cell_px + middle,
+            valid.window.row_off + row * valid.cell_px + middle,
+            1,
+            1,
+        )
+        looks.append(bool(source.annotations.draw(at, out_shape=(1, 1)).building[0, 0]))
+    return looks
+
+
+@pytest.mark.parametrize("cell_px", [1, 3, 5])
+def test_building_cells_are_the_valid_ones_whose_middle_is_on_a_building(
+    source: TrainingSource, cell_px: int
+) -> None:
+    valid = map_valid(source, _window(61, 3, 121, 150), cell_px=cell_px)
+    cells = map_buildings(valid, look_px=cell_px)
+    rows, cols = 150 // cell_px, 121 // cell_px
+    whole = np.zeros(cells.shape, np.bool_)
+    whole[:rows, :cols] = True
+    other = valid.cells & ~cells & whole
+    assert cells.sum() > 20 * 5 / cell_px**2
+    assert not (cells & ~(valid.cells & whole)).any()
+    assert all(_building_pixels(source, valid, cells))
+    assert not any(_building_pixels(source, valid, other))
+
+
+def test_a_large_cell_is_looked_at_in_its_middle_only(source: TrainingSource) -> None:
+    class Drawer:
+        def draw(self, window: Window, *, out_shape: tuple[int, int]) -> Truth:
+            assert (window.height % out_shape[0], window.width % out_shape[1]) == (0, 0)
+            building = np.zeros((window.height, window.width), np.bool_)
+            building[9:16, 33:40] = True
+            shape = out_shape[0], window.height // out_shape[0], out_shape[1], window.width // out_shape[1]
+            share = building.reshape(shape).mean(axis=(1, 3))
+            return Truth(building=share >= 0.5, known=np.ones(out_shape, np.bool_))
+
+        def close(self) -> None:
+            return
+
+    town = replace(source, annotations=Drawer(), all_valid=True)
+    valid = map_valid(town, _window(0, 0, 100, 50), cell_px=25)
+    assert np.argwhere(map_buildings(valid, look_px=5)).tolist() == [[0, 1]]
+    assert not map_buildings(valid, look_px=25).any(), "a cell as a whole is mostly ground"
 
 
 def test_ground_without_anything_valid_is_none(source: TrainingSource) -> None:
-    assert not ValidGround([map_valid(source, _window(0, 0, 90, 160), cell_px=16)])
-    assert not ValidGround([])
+    assert not ChipGround([map_valid(source, _window(0, 0, 90, 160), cell_px=16)])
+    assert not ChipGround([])
 
 
 def test_chips_stay_inside_their_rectangle_and_hold_their_pixel() -> None:

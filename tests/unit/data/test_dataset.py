@@ -6,14 +6,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from numpy.typing import NDArray
 from rasterio.errors import RasterioIOError
+from rasterio.windows import Window as FloatWindow
 
 from buildmap.data.copies import MemoryRaster
 from buildmap.data.dataset import Batch, Chips
 from buildmap.errors import InputError
-from buildmap.preset import Source
-from tests.scenes import write_raster
-from tests.unit.data.material import LIVELY, PLAIN, STILL, make_preset, write_pair
+from buildmap.preset import Preset, Sampling, Source
+from buildmap.raster.windows import Window
+from tests.scenes import houses_image, write_layer, write_raster
+from tests.unit.data.material import (
+    ELSEWHERE,
+    LIVELY,
+    PLAIN,
+    STILL,
+    make_preset,
+    to_mask,
+    to_polygons,
+    write_pair,
+)
 
 OPEN_FILES = Path("/proc/self/fd")
 
@@ -24,6 +36,7 @@ def _same(one: Batch, other: Batch) -> bool:
         and np.array_equal(one.target, other.target)
         and np.array_equal(one.valid, other.valid)
         and one.names == other.names
+        and np.array_equal(one.places, other.places)
     )
 
 
@@ -79,12 +92,175 @@ def test_the_target_is_what_the_image_shows_after_all_augmentation(tmp_path: Pat
 def test_the_target_follows_the_image_to_other_gsds(tmp_path: Path) -> None:
     write_pair(tmp_path, "a")
     wide = replace(PLAIN, gsd_min_m=0.5, gsd_max_m=1.0)
-    with Chips(tmp_path, make_preset(augment=LIVELY, data=wide)) as chips:
+    with Chips(tmp_path, make_preset(augment=LIVELY, data=wide, batch_size=8)) as chips:
         batch = chips.training_batch(0)
-    for image, target in zip(batch.image, batch.target > 0, strict=True):
+    shown = [pair for pair in zip(batch.image, batch.target > 0, strict=True) if pair[1].mean() > 0.05]
+    assert len(shown) >= 4
+    for image, target in shown:
         gray = image.mean(axis=0)
         middle = (gray[target].mean() + gray[~target].mean()) / 2
         assert ((gray > middle) == target).mean() > 0.95
+
+
+@pytest.mark.parametrize("lively", [False, True])
+def test_parts_of_a_batch_hold_the_chips_of_the_whole(tmp_path: Path, lively: bool) -> None:
+    write_pair(tmp_path, "a")
+    sampling = Sampling(building_share=0.5)
+    preset = make_preset(augment=LIVELY if lively else STILL, batch_size=6, sampling=sampling)
+    with Chips(tmp_path, preset) as chips:
+        whole = chips.training_batch(3)
+        for parts in (1, 2, 3, 4):
+            for part in range(parts):
+                made = chips.training_part(3, part, parts)
+                assert np.array_equal(made.image, whole.image[part::parts])
+                assert np.array_equal(made.target, whole.target[part::parts])
+                assert np.array_equal(made.valid, whole.valid[part::parts])
+                assert np.array_equal(made.places, whole.places[part::parts])
+                assert made.names == whole.names[part::parts]
+    assert len({image.tobytes() for image in whole.image}) == 6
+
+
+def test_a_place_tells_what_a_chip_shows(tmp_path: Path) -> None:
+    for stem in ("a", "b"):
+        write_pair(tmp_path, stem, seed=ord(stem))
+    listed = [Source(image=f"images/{s}.tif", annotations=f"labels/{s}.gpkg", use="train") for s in "ab"]
+    with Chips(tmp_path, make_preset(*listed)) as chips:
+        batches = [chips.training_batch(step) for step in range(5)]
+        assert all(batch.places.shape == (0, 5) for batch in chips.validation_batches())
+    for batch in batches:
+        for image, name, place in zip(batch.image, batch.names, batch.places.tolist(), strict=True):
+            number, col, row, width, height = place
+            assert name == f"images/{'ab'[number]}"
+            with rasterio.open(tmp_path / f"{name}.tif") as dataset:
+                read = dataset.read(window=FloatWindow(col, row, width, height))
+            np.testing.assert_allclose(image * 255, read, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("jitter", "finest", "coarsest"), [(0.0, 1, 1), (0.25, 0.8, 1.25)])
+def test_native_chips_are_read_at_the_working_gsd_of_their_source(
+    tmp_path: Path, jitter: float, finest: float, coarsest: float
+) -> None:
+    write_pair(tmp_path, "a")
+    data = replace(PLAIN, gsd_max_m=2.0)
+    native = replace(STILL, gsd="native", gsd_jitter=jitter)
+    with Chips(tmp_path, make_preset(data=data, augment=native)) as chips:
+        sides = np.concatenate([chips.training_batch(step).places[:, 3:] for step in range(25)]) / 32
+    assert sides.min() == pytest.approx(finest, abs=0.04)
+    assert sides.max() == pytest.approx(coarsest, abs=0.04)
+
+
+def test_validation_chips_may_be_larger_than_those_of_training(tmp_path: Path) -> None:
+    mask = write_pair(tmp_path, "a", height=150, width=210)
+    listed = Source(image="images/a.tif", annotations="labels/a.gpkg", use="validation")
+    write_pair(tmp_path, "b", transform=ELSEWHERE)
+    other = Source(image="images/b.tif", annotations="labels/b.gpkg", use="train")
+    seen = {}
+    for side, batch_size in ((32, 8), (64, 2), (100, 1)):
+        preset = make_preset(listed, other, batch_size=8, validation_chip_px=side)
+        with Chips(tmp_path, preset) as chips:
+            assert chips.training_batch(0).image.shape == (8, 3, 32, 32)
+            batches = list(chips.validation_batches())
+        assert {batch.image.shape for batch in batches[:-1]} == {(batch_size, 3, side, side)}
+        assert sum(int(batch.valid.sum()) for batch in batches) == mask.size
+        seen[side] = sum(int(batch.target[batch.valid].sum()) for batch in batches)
+    assert set(seen.values()) == {int(mask.sum())}
+
+
+def _write_town(root: Path, *, mask_raster: bool) -> tuple[Preset, NDArray[np.uint8]]:
+    """Write ground of 640 x 640 pixels whose only houses, two, stand far apart; half of one is not valid."""
+    (root / "images").mkdir()
+    (root / "labels").mkdir()
+    houses = [Window(col_off=64, row_off=80, width=12, height=12)]
+    houses.append(Window(col_off=560, row_off=500, width=12, height=12))
+    mask = to_mask(houses, 640, 640)
+    image = houses_image(mask, np.random.default_rng(0))
+    image[:, :, 566:] = 0
+    write_raster(root / "images" / "a.tif", image, nodata=0)
+    if mask_raster:
+        write_raster(root / "labels" / "a.tif", mask)
+    else:
+        write_layer(root / "labels" / "a.gpkg", list(to_polygons(houses)))
+    suffix = "tif" if mask_raster else "gpkg"
+    listed = Source(image="images/a.tif", annotations=f"labels/a.{suffix}", use="train")
+    return make_preset(listed, sampling=Sampling(building_share=1.0)), mask
+
+
+@pytest.mark.parametrize("mask_raster", [False, True])
+@pytest.mark.parametrize("memory_bytes", [0, 2**30])
+def test_chips_laid_on_buildings_show_one(tmp_path: Path, mask_raster: bool, memory_bytes: int) -> None:
+    preset, _ = _write_town(tmp_path, mask_raster=mask_raster)
+    with Chips(tmp_path, preset, memory_bytes=memory_bytes) as chips:
+        batches = [chips.training_batch(step) for step in range(15)]
+    on_second = [bool(col > 320) for batch in batches for col in batch.places[:, 1]]
+    for batch in batches:
+        assert (batch.target * batch.valid).any(axis=(1, 2)).all()
+    assert np.mean(on_second) == pytest.approx(1 / 3, abs=0.2), "half of it is not valid"
+
+
+def test_the_share_of_chips_on_buildings_is_the_presets(tmp_path: Path) -> None:
+    preset, _ = _write_town(tmp_path, mask_raster=False)
+    shares = {}
+    for asked in (0.0, 0.5):
+        sampled = replace(preset, sampling=Sampling(building_share=asked))
+        with Chips(tmp_path, sampled) as chips:
+            shown = [chips.training_batch(step).target.any(axis=(1, 2)) for step in range(50)]
+        shares[asked] = np.mean(shown)
+    assert shares[0.0] < 0.05
+    assert shares[0.5] == pytest.approx(0.5 + shares[0.0] / 2, abs=0.09)
+
+
+def test_without_a_building_to_be_found_chips_lie_anywhere(tmp_path: Path) -> None:
+    preset, _ = _write_town(tmp_path, mask_raster=False)
+    (source,) = preset.sources
+    empty = replace(source, window_px=(200, 200, 200, 200))
+    held = replace(source, use="validation", window_px=(0, 0, 150, 150))
+    with Chips(tmp_path, replace(preset, sources=(empty, held))) as chips:
+        places = np.concatenate([chips.training_batch(step).places for step in range(20)])
+    assert np.ptp(places[:, 1]) > 100 and np.ptp(places[:, 2]) > 100
+
+
+def test_hard_chips_lie_where_the_loss_was_high_in_earlier_epochs(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a", height=320, width=320)
+    listed = Source(image="images/a.tif", annotations="labels/a.gpkg", use="train")
+    with Chips(tmp_path, make_preset(listed, sampling=Sampling(hard_share=0.5))) as chips:
+        before = chips.training_batch(50)
+        for step in range(50):
+            places = chips.training_batch(step).places
+            chips.note_losses(places, np.where(places[:, 1] < 48, 1.0, 0.1).astype(np.float32))
+        assert _same(chips.training_batch(50), before), "until the epoch's end"
+        chips.end_epoch()
+        assert not _same(chips.training_batch(50), before)
+        cols = np.concatenate([chips.training_batch(step).places[:, 1] for step in range(50, 100)])
+    assert np.mean(cols < 64) == pytest.approx(0.5 + 0.5 * 64 / 288, abs=0.1)
+
+
+def test_a_run_that_goes_on_with_the_hardness_of_an_earlier_one_sees_the_same_batches(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a", height=320, width=320)
+    preset = make_preset(sampling=Sampling(hard_share=0.5, building_share=0.25))
+    with Chips(tmp_path, preset) as chips:
+        places = np.concatenate([chips.training_batch(step).places for step in range(30)])
+        chips.note_losses(places, places[:, 2].astype(np.float32))
+        chips.end_epoch()
+        state = chips.hardness
+        batches = [chips.training_batch(step) for step in range(30, 34)]
+    with Chips(tmp_path, preset) as chips:
+        fresh = [chips.training_batch(step) for step in range(30, 34)]
+        chips.restore_hardness(state)
+        assert all(_same(chips.training_batch(30 + i), batch) for i, batch in enumerate(batches))
+    assert not all(_same(one, other) for one, other in zip(fresh, batches, strict=True))
+
+
+def test_without_a_share_of_hard_chips_losses_are_not_kept(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a")
+    with Chips(tmp_path, make_preset()) as chips:
+        before = chips.training_batch(1)
+        chips.note_losses(before.places, np.full(4, 2.0, np.float32))
+        chips.end_epoch()
+        assert chips.hardness == {}
+        assert _same(chips.training_batch(1), before)
+        chips.restore_hardness({})
+        with pytest.raises(ValueError, match="without a hard_share"):
+            chips.restore_hardness({"0": np.ones((2, 2), np.float32)})
 
 
 @pytest.mark.parametrize(
@@ -135,7 +311,7 @@ def test_invalid_pixels_are_flagged_and_zero(tmp_path: Path) -> None:
     pixels = _rewrite(tmp_path, spoil, nodata=0)
     shifted = replace(PLAIN, mean=(0.5,) * 3, std=(0.25,) * 3)
     listed = Source(image="images/a.tif", annotations="labels/a.gpkg", use="validation")
-    train = write_pair(tmp_path, "b")
+    train = write_pair(tmp_path, "b", transform=ELSEWHERE)
     both = (listed, Source(image="images/b.tif", annotations="labels/b.gpkg", use="train"))
     with Chips(tmp_path, make_preset(*both, data=shifted)) as chips:
         batches = list(chips.validation_batches())
@@ -176,8 +352,8 @@ def test_validation_shows_every_pixel_of_its_ground_once_and_as_it_is(tmp_path: 
         ),
         Source(image="images/b.tif", annotations="labels/b.gpkg", use="train"),
     )
-    write_pair(tmp_path, "b")
-    write_raster(tmp_path / "images" / "b.tif", np.zeros((3, 160, 200), np.uint16))
+    write_pair(tmp_path, "b", transform=ELSEWHERE)
+    write_raster(tmp_path / "images" / "b.tif", np.zeros((3, 160, 200), np.uint16), transform=ELSEWHERE)
     lively = make_preset(*listed, data=replace(PLAIN, dtype="uint16"), augment=LIVELY, batch_size=5)
     with Chips(tmp_path, lively) as chips:
         batches = list(chips.validation_batches())

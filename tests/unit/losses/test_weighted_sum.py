@@ -1,31 +1,81 @@
 """The sum of a preset's losses."""
 
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import pytest
 import torch
 from torch import Tensor
 
+from buildmap.losses.boundary_alignment import BoundaryAlignment
 from buildmap.losses.cross_entropy import CrossEntropy
 from buildmap.losses.dice import Dice
 from buildmap.losses.weighted_sum import build_loss
-from buildmap.preset import Loss
+from buildmap.preset import LOSSES, Loss
+from tests.unit.losses import oracles
 
 Scene = tuple[Tensor, Tensor, Tensor]
 
+ORACLES: dict[str, Callable[[Tensor, Tensor, Tensor], float]] = {
+    "bce": oracles.cross_entropy,
+    "dice": oracles.dice,
+    "nr_dice": oracles.noise_robust_dice,
+    "ell": oracles.exponential_logarithmic,
+    "wdice": oracles.weighted_dice,
+    "lace": oracles.pairwise_logit_adjusted,
+    "boundary_alignment": oracles.boundary_alignment,
+}
 
-def test_adds_each_loss_times_its_weight(scene: Scene) -> None:
-    expected = 0.3 * CrossEntropy()(*scene) + 2 * Dice()(*scene)
-    torch.testing.assert_close(build_loss(Loss(bce=0.3, dice=2))(*scene), expected)
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_named_loss_is_the_sum_of_its_formulas(name: str, scene: Scene) -> None:
+    expected = sum(getattr(LOSSES[name], part) * oracle(*scene) for part, oracle in ORACLES.items())
+    assert build_loss(LOSSES[name])(*scene).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_weight_of_a_preset_reaches_its_loss(scene: Scene) -> None:
+    weights = {part: 0.25 + 0.5 * index for index, part in enumerate(ORACLES)}
+    expected = sum(weight * ORACLES[part](*scene) for part, weight in weights.items())
+    assert build_loss(Loss(**weights))(*scene).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_number_that_shapes_a_loss_reaches_it(scene: Scene) -> None:
+    everything = Loss(**dict.fromkeys(ORACLES, 1.0))
+    changed = {
+        "building_prior": 0.3,
+        "temperature": 0.5,
+        "noise_exponent": 1.2,
+        "boundary_px": 5,
+        "tolerance_px": 3,
+    }
+    assert {field.name for field in fields(Loss)} == {*ORACLES, *changed}
+    losses = [build_loss(replace(everything, **{key: value})) for key, value in changed.items()]
+    values = [loss(*scene).item() for loss in (build_loss(everything), *losses)]
+    assert len(set(values)) == len(values)
+    expected = (
+        oracles.cross_entropy(*scene)
+        + oracles.dice(*scene)
+        + oracles.noise_robust_dice(*scene, 1.2)
+        + oracles.exponential_logarithmic(*scene)
+        + oracles.weighted_dice(*scene, 0.7)
+        + oracles.pairwise_logit_adjusted(*scene, 0.3, 0.5)
+        + oracles.boundary_alignment(*scene, 5, 3)
+    )
+    assert build_loss(replace(everything, **changed))(*scene).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_loss_without_weight_is_not_computed(scene: Scene) -> None:
-    loss = build_loss(Loss(bce=0, dice=1))
-    assert [type(part) for part in loss.parts] == [Dice]
-    torch.testing.assert_close(loss(*scene), Dice()(*scene))
+    loss = build_loss(Loss(bce=0, dice=1, boundary_alignment=0.5))
+    assert [type(part) for part in loss.parts] == [Dice, BoundaryAlignment]
+    torch.testing.assert_close(loss(*scene), Dice()(*scene) + BoundaryAlignment(3, 5)(*scene) / 2)
 
 
-def test_invalid_pixels_have_no_gradient(scene: Scene) -> None:
+def test_adds_the_gradients_as_it_adds_the_losses(scene: Scene) -> None:
     logits, target, valid = scene
-    logits.requires_grad_()
-    build_loss(Loss(bce=1, dice=1))(logits, target, valid).backward()
-    assert logits.grad is not None
-    assert not logits.grad[:, 0][~valid].any()
-    assert logits.grad[:, 0][valid].all()
+    one, other = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    build_loss(Loss(bce=0.3, dice=2))(one, target, valid).backward()
+    (0.3 * CrossEntropy()(other, target, valid) + 2 * Dice()(other, target, valid)).backward()
+    assert one.grad is not None and other.grad is not None
+    torch.testing.assert_close(one.grad, other.grad)
+    assert not one.grad[:, 0][~valid].any()
+    assert one.grad[:, 0][valid].all()

@@ -1,9 +1,10 @@
 """A training without files: bright blocks are buildings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from buildmap.data.dataset import Batch
 from buildmap.preset import Preset, find_preset
@@ -39,16 +40,45 @@ def spoil(batch: Batch) -> Batch:
 
 
 class FakeChips:
-    """Batches from nowhere; some steps' can be spoiled."""
+    """Batches from nowhere; some steps' can be spoiled. Noted losses decide what later epochs show."""
 
-    def __init__(self, *, spoiled: frozenset[int] = frozenset(), validation: int = 2) -> None:
-        self.spoiled, self.validation = spoiled, validation
+    def __init__(
+        self, *, spoiled: frozenset[int] = frozenset(), validation: int = 2, size: int = 4, hard: bool = False
+    ) -> None:
+        self.spoiled, self.validation, self.size, self.hard = spoiled, validation, size, hard
         self.asked: list[int] = []
+        self.noted: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        self.losses = np.zeros(1, np.float32)
 
-    def training_batch(self, step: int) -> Batch:
-        self.asked.append(step)
-        batch = make_batch(step)
-        return spoil(batch) if step in self.spoiled else batch
+    def training_part(self, step: int, part: int, parts: int) -> Batch:
+        if part == 0:
+            self.asked.append(step)
+        shift = round(float(self.losses[0]) * 100) if self.hard else 0
+        batch = make_batch(step + shift, size=self.size)
+        batch = spoil(batch) if step in self.spoiled else batch
+        places = np.array([[step, chip, 0, 16, 16] for chip in range(self.size)], np.int64)
+        return Batch(
+            image=batch.image[part::parts],
+            target=batch.target[part::parts],
+            valid=batch.valid[part::parts],
+            names=batch.names[part::parts],
+            places=places[part::parts],
+        )
+
+    def note_losses(self, places: NDArray[np.int64], losses: NDArray[np.float32]) -> None:
+        self.noted.append((places, losses))
+
+    def end_epoch(self) -> None:
+        if self.hard:
+            self.losses = np.array([sum(losses.sum() for _, losses in self.noted)], np.float32)
+        self.noted = []
+
+    @property
+    def hardness(self) -> dict[str, NDArray[np.float32]]:
+        return {"all": self.losses} if self.hard else {}
+
+    def restore_hardness(self, state: Mapping[str, NDArray[np.float32]]) -> None:
+        self.losses = state["all"]
 
     def validation_batches(self) -> Iterator[Batch]:
         return (make_batch(10_000 + index) for index in range(self.validation))

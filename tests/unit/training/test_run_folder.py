@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import save
 from torch import nn
-from torch.optim import Adam
 
 from buildmap.errors import MismatchError
 from buildmap.models.checkpoint import load_checkpoint
@@ -24,21 +23,12 @@ PLAN = {"training": {"epochs": 3, "seed": 0}, "files": {"a.tif": "01"}}
 CARD = make_card(model=PRESET.model, stride=4)
 
 
-def trained(steps: int) -> tuple[nn.Module, Adam]:
-    """Give a network and its optimizer after some steps."""
-    network = fresh_network(PRESET)
-    optimizer = Adam(network.parameters(), lr=0.1)
-    for step in range(steps):
-        torch.manual_seed(step)
-        optimizer.zero_grad()
-        network(torch.randn(2, 3, 8, 8)).square().mean().backward()
-        optimizer.step()
-    return network, optimizer
-
-
-def keep(run: RunFolder, steps: int, records: Sequence[EpochRecord]) -> nn.Module:
-    network, optimizer = trained(steps)
-    run.save(network, optimizer, records, CARD)
+def keep(run: RunFolder, seed: int, records: Sequence[EpochRecord], *, best: bool = True) -> nn.Module:
+    """Keep a network, and two numbers besides, after the last of some epochs."""
+    network = fresh_network(replace(PRESET, training=replace(PRESET.training, seed=seed)))
+    weights = network.state_dict()
+    state = {**weights, "more": torch.tensor([seed, 7])}
+    run.save(state, records, CARD, best=weights if best else None)
     return network
 
 
@@ -47,33 +37,28 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
 
 
-def test_an_earlier_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+def test_an_earlier_run_s_state_and_records_are_handed_over_once(tmp_path: Path) -> None:
     records = with_ious(0.5, 0.6)
-    keep(RunFolder(tmp_path / "m.run", PLAN), 3, records)
+    network = keep(RunFolder(tmp_path / "m.run", PLAN), 3, records)
     run = RunFolder(tmp_path / "m.run", PLAN)
-    network, optimizer = trained(0)
-    run.resume(network, optimizer)
+    state = run.take_state()
     assert list(run.records) == records
-    torch.manual_seed(3)
-    optimizer.zero_grad()
-    network(torch.randn(2, 3, 8, 8)).square().mean().backward()
-    optimizer.step()
-    assert same(network, trained(4)[0])
+    assert state.pop("more").tolist() == [3, 7]
+    assert state.keys() == network.state_dict().keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    assert run.take_state() == {}
 
 
-def test_without_an_earlier_run_nothing_changes_and_nothing_is_written(tmp_path: Path) -> None:
+def test_without_an_earlier_run_there_is_nothing_and_nothing_is_written(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "m.run", PLAN)
-    network, optimizer = trained(2)
-    run.resume(network, optimizer)
-    assert run.records == ()
-    assert same(network, trained(2)[0])
+    assert (run.records, run.take_state()) == ((), {})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_best_weights_stay_when_a_later_epoch_is_worse(tmp_path: Path) -> None:
+def test_best_weights_stay_until_there_are_better_ones(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "m.run", PLAN)
     good = keep(run, 1, with_ious(0.5))
-    keep(run, 2, with_ious(0.5, 0.4))
+    keep(run, 2, with_ious(0.5, 0.4), best=False)
     assert same(load_checkpoint(run.best)[0], good)
     better = keep(run, 3, with_ious(0.5, 0.4, 0.6))
     assert same(load_checkpoint(run.best)[0], better)
@@ -144,8 +129,18 @@ def test_a_state_that_cannot_be_read_asks_for_a_restart(tmp_path: Path, damage: 
     assert "--restart" in str(caught.value.hint)
 
 
-def test_an_iou_that_equals_the_best_does_not_replace_it(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "m.run", PLAN)
-    first = keep(run, 1, with_ious(0.5))
-    keep(run, 2, [*with_ious(0.5), replace(with_ious(0.5)[0], epoch=2)])
-    assert same(load_checkpoint(run.best)[0], first)
+def test_scalars_are_written_where_tensorboard_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[Path, int]] = []
+
+    class Writes:
+        def __init__(self, folder: Path) -> None:
+            self.folder = folder
+
+        def write(self, records: Sequence[EpochRecord]) -> None:
+            written.append((self.folder, len(records)))
+
+    monkeypatch.setattr("buildmap.training.run_folder.Scalars", Writes)
+    keep(RunFolder(tmp_path / "m.run", PLAN), 1, with_ious(0.5))
+    assert written == []
+    keep(RunFolder(tmp_path / "m.run", PLAN, tensorboard=True), 1, with_ious(0.5, 0.6))
+    assert written == [(tmp_path / "m.run" / "tensorboard", 2)]

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from buildmap.losses.cross_entropy import CrossEntropy
 from buildmap.metrics.confusion import Confusion
+from buildmap.training.device import open_fabric
 from buildmap.training.validation import to_tensors, validate
 from tests.unit.training.fakes import make_batch
 
-CPU = torch.device("cpu")
+CPU = open_fabric("cpu")
 
 
 class Brightness(nn.Module):
@@ -37,7 +38,11 @@ def test_pixels_are_counted_per_source_and_in_all() -> None:
     counts = {name: Confusion(tp=t[0], fp=t[1], fn=t[2], tn=t[3]) for name, t in expected.items()}
     assert result.by_source == counts
     overall = np.sum(list(expected.values()), axis=0)
-    assert result.iou == pytest.approx(overall[0] / overall[:3].sum(), abs=1e-6)
+    tp, fp, fn, tn = overall
+    assert result.scores is not None
+    assert result.iou == result.scores.iou == pytest.approx(tp / (tp + fp + fn), abs=1e-6)
+    assert result.scores.f1 == pytest.approx(2 * tp / (2 * tp + fp + fn), abs=1e-6)
+    assert result.scores.balanced_accuracy == pytest.approx((tp / (tp + fn) + tn / (tn + fp)) / 2, abs=1e-6)
 
 
 def test_a_probability_of_exactly_one_half_is_a_building() -> None:
@@ -50,7 +55,7 @@ def test_a_probability_of_exactly_one_half_is_a_building() -> None:
 
 def test_without_validation_ground_there_is_no_score() -> None:
     result = validate(Brightness(), CrossEntropy(), [], CPU)
-    assert (result.iou, result.loss, result.by_source) == (None, None, {})
+    assert (result.iou, result.scores, result.loss, result.by_source) == (None, None, None, {})
 
 
 def test_running_means_stay_and_training_goes_on() -> None:
@@ -63,5 +68,7 @@ def test_running_means_stay_and_training_goes_on() -> None:
 
 def test_tensors_hold_what_the_batch_holds() -> None:
     batch = make_batch(3)
-    for tensor, array in zip(to_tensors(batch, CPU), (batch.image, batch.target, batch.valid), strict=True):
+    for tensor, array in zip(
+        to_tensors(batch, torch.device("cpu")), (batch.image, batch.target, batch.valid), strict=True
+    ):
         np.testing.assert_array_equal(tensor.numpy(), array)

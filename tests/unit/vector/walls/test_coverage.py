@@ -130,16 +130,48 @@ def test_a_group_whose_outline_is_lost_is_simplified_along_its_walls() -> None:
     assert shapely.get_num_coordinates(fitted.polygons).sum() < shapely.get_num_coordinates(houses).sum() / 3
 
 
-def test_a_house_that_would_change_too_much_takes_its_group_back_a_step() -> None:
+def test_a_house_that_would_change_too_much_is_simplified_and_its_neighbour_is_fitted() -> None:
     labels = np.ones((60, 54), np.int32)
     labels[:, 40:] = 2
+    labels[10:14, 38:40] = 2
     houses, _ = label_outlines(labels, left=0, top=0)
     cut = shapely.box(0, 0, 47, 60)
 
     def half_lost(outlines: np.ndarray) -> np.ndarray:
         return np.array([cut] * len(outlines), dtype=object)
 
-    assert fit_group(houses, half_lost).method.tolist() == ["simplify"] * 2
+    fitted = fit_group(houses, half_lost)
+    assert fitted.method.tolist() == ["coverage", "simplify"]
+    assert is_whole(fitted)
+    assert fitted.polygons[0].bounds == (0, 0, 40, 60)
+    assert fitted.polygons[1].equals(shapely.box(40, 0, 54, 60))
+    assert fitted.iou_raw == pytest.approx(iou(fitted.polygons, houses))
+
+
+def test_a_house_lost_in_its_row_is_fitted_by_itself_and_the_row_comes_out_whole() -> None:
+    labels = np.zeros((60, 130), np.int32)
+    labels[:40, :60] = 1
+    labels[:40, 60:120] = 2
+    labels[14:26, 120:] = 3
+    houses, _ = label_outlines(labels, left=0, top=0)
+
+    def without_annexes(outlines: np.ndarray) -> np.ndarray:
+        """Make what is wider than 120 pixels end there."""
+        wide = np.ptp(shapely.bounds(outlines)[:, [0, 2]], axis=1) > 120
+        return np.where(wide, shapely.intersection(outlines, shapely.box(0, 0, 120, 60)), outlines)
+
+    fitted = fit_group(houses, without_annexes)
+    assert fitted.method.tolist() == ["coverage"] * 3
+    assert is_whole(fitted)
+    assert fitted.iou_raw[:2] == pytest.approx([1, 1])
+    assert fitted.iou_raw[2] > 0.85
+
+
+def test_a_group_none_of_which_can_be_fitted_is_simplified_as_one() -> None:
+    houses, _ = row_of_houses(17, 4)
+    fitted = fit_group(houses, lambda outlines: shapely.buffer(outlines, -15))
+    noded = shapely.coverage_simplify(houses, 3.0)
+    assert (iou(fitted.polygons, noded) > 0.99).all()
 
 
 def test_houses_that_overlap_stay_as_they_are() -> None:

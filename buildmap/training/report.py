@@ -1,0 +1,191 @@
+"""A training as one page of HTML that needs nothing beside it: no network, no script, no other file."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from buildmap.metrics.headline import Headline
+from buildmap.metrics.layout import Section, count, share
+from buildmap.preset import Preset
+from buildmap.training.figures import curve_panels
+from buildmap.training.overlays import KEY, Overlay
+from buildmap.training.preset_toml import to_toml
+from buildmap.training.record import EpochRecord
+from buildmap.training.run_tables import SourceFacts, data_tables, score_tables
+
+_LONGEST_PX = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """All that is shown."""
+
+    preset: Preset
+    """As it was trained with."""
+    command: str
+    """What was typed."""
+    version: str
+    """Of this program."""
+    device: str
+    """Where it learned."""
+    parameters: int
+    """Learned numbers in the network."""
+    records: tuple[EpochRecord, ...]
+    """Of all epochs so far; at least one."""
+    kept: EpochRecord
+    """Of the epoch whose weights were kept."""
+    sources: tuple[SourceFacts, ...]
+    """What was learned from."""
+    overlays: tuple[Overlay, ...] = ()
+    """Validation chips; none where there is no such ground."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """Further facts, as name and value: what an audit has found."""
+
+
+def render(report: RunReport) -> str:
+    """Write the page; the same for the same report.
+
+    Whatever a file is called, its name is text and no markup. What was not measured is absent.
+    """
+    environment = Environment(
+        loader=PackageLoader("buildmap.training", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja").render(
+        title=report.preset.title,
+        headlines=_headlines(report.kept),
+        facts=_facts(report),
+        sections=_sections(report),
+        overlays=[_shown(overlay) for overlay in report.overlays],
+        overlay_colors=[(name, "rgb({}, {}, {})".format(*color)) for name, color in KEY],
+        preset=to_toml(report.preset),
+    )
+
+
+def _headlines(kept: EpochRecord) -> list[Headline]:
+    both = "Of all validation ground that the network or the map calls building, the share that both do."
+    found = [
+        ("Validation IoU", kept.iou, both),
+        ("Validation F1", kept.f1, "Balance of wrongly found and overlooked ground; the Dice score."),
+        ("Balanced accuracy", kept.balanced_accuracy, "Mean of the shares found of building and of ground."),
+        ("Validation loss", kept.validation_loss, "Mean over the validation batches."),
+    ]
+    return [
+        Headline(name=name, value=share(value), interval="", meaning=meaning)
+        for name, value, meaning in found
+        if value is not None
+    ]
+
+
+def _facts(report: RunReport) -> list[tuple[str, str]]:
+    """Say what was trained, how, where, and how long."""
+    preset, records, training = report.preset, report.records, report.preset.training
+    skipped = sum(record.skipped_steps for record in records)
+    went_back = sum(record.went_back for record in records)
+    steps = len(records) * training.steps_per_epoch
+    facts = [
+        ("Paper", preset.paper),
+        ("Network", _network(report)),
+        (
+            "Epochs",
+            f"{_epochs(records, training.epochs)}; the weights of epoch {report.kept.epoch} were kept",
+        ),
+        ("Steps", f"{count(steps)} of {training.batch_size} chips of {training.chip_px} px"),
+        ("Skipped steps", _skipped(skipped, went_back)),
+        ("Speed", _speed(records)),
+        ("Time", _duration(sum(record.seconds for record in records))),
+        ("Device", f"{report.device}, {training.precision}"),
+        *report.notes,
+        ("Learned from", preset.training_data),
+        ("Licence", preset.license),
+        ("Command", report.command),
+        ("Made by", f"buildmap {report.version}"),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _network(report: RunReport) -> str:
+    words = [report.preset.model.name, f"{count(report.parameters)} parameters"]
+    if report.preset.gmac_512 is not None:
+        words.append(f"{report.preset.gmac_512:g} GMAC for 512 x 512 pixels")
+    return ", ".join(words)
+
+
+def _epochs(records: Sequence[EpochRecord], planned: int) -> str:
+    if len(records) == planned:
+        return count(planned)
+    return f"{count(len(records))} of {count(planned)}"
+
+
+def _skipped(skipped: int, went_back: int) -> str:
+    if not skipped:
+        return "none"
+    words = f"{count(skipped)}, whose loss or gradient was not finite"
+    return f"{words}; {count(went_back)} times back to the last good weights" if went_back else words
+
+
+def _speed(records: Sequence[EpochRecord]) -> str:
+    rate = sum(record.chips_per_s for record in records) / len(records)
+    waiting = sum(record.read_wait_share for record in records) / len(records)
+    return f"{rate:,.3g} chips per second; the network waited for chips {waiting:.1%} of the time"
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{seconds:.1f} s"
+
+
+def _sections(report: RunReport) -> list[Section]:
+    sections = [
+        Section(
+            title="Curves",
+            anchor="curves",
+            lead="How it went, epoch by epoch.",
+            tables=(),
+            panels=curve_panels(report.records, kept=report.kept.epoch),
+        ),
+        Section(
+            title="Scores",
+            anchor="scores",
+            lead=f"On the validation ground, threshold 0.5, after epoch {report.kept.epoch}.",
+            tables=score_tables(report.kept, report.sources),
+            panels=(),
+        ),
+        Section(
+            title="Data",
+            anchor="data",
+            lead="What it learned from, and what was wrong with it.",
+            tables=data_tables(report.sources),
+            panels=(),
+        ),
+    ]
+    return [section for section in sections if section.tables or section.panels]
+
+
+def _shown(overlay: Overlay) -> dict[str, str]:
+    return {
+        "name": overlay.source,
+        "numbers": f"{overlay.rank} chip, IoU {share(overlay.iou)}",
+        "url": f"data:image/png;base64,{base64.b64encode(_png(overlay.picture)).decode()}",
+    }
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    """Compress a picture to few colours, a third of the bytes, and to what a page has room for."""
+    image = Picture.fromarray(picture)
+    image.thumbnail((_LONGEST_PX, _LONGEST_PX), Picture.Resampling.BOX)
+    buffer = io.BytesIO()
+    image.quantize(256, dither=Picture.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,119 @@
+"""A grid of trainings: one model, one table, and nothing trained twice."""
+
+import csv
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from buildmap.cli.app import app
+from buildmap.models.checkpoint import load_checkpoint
+from buildmap.preset import find_preset
+from tests.cli.test_train import TOML
+from tests.scenes import blocks_mask, houses_image, write_raster
+
+GRID = ("--grid", "loss=ce,wdice", "--grid", "training.seed=0,1")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a folder with training data and a preset, and go there."""
+    rng = np.random.default_rng(0)
+    mask = blocks_mask(rng, 128, 128, 40)
+    for folder in ("images", "labels"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    write_raster(tmp_path / "data" / "images" / "a.tif", houses_image(mask, rng))
+    write_raster(tmp_path / "data" / "labels" / "a.tif", mask)
+    (tmp_path / "p.toml").write_text(TOML)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    words = ["train", "data", "m.safetensors", "--preset", "p.toml", "--device", "cpu", "-q", *arguments]
+    result = CliRunner().invoke(app, words)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_every_combination_is_trained_and_the_best_model_is_the_output(here: Path) -> None:
+    code, out, _ = run(*GRID, "--json")
+    assert code == 0
+    found = json.loads(out)
+    asked = [{"loss": loss, "training.seed": seed} for loss in ("ce", "wdice") for seed in "01"]
+    assert [trial["settings"] for trial in found["trials"]] == asked
+    best = max(found["trials"], key=lambda trial: trial["iou"])
+    assert found["best"] == best["settings"]
+    assert (here / "m.safetensors").read_bytes() == (here / best["model"]).read_bytes()
+    with (here / found["table"]).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["iou"]) for row in rows] == [trial["iou"] for trial in found["trials"]]
+    assert [row["loss"] for row in rows] == ["ce", "ce", "wdice", "wdice"]
+
+
+@pytest.mark.usefixtures("here")
+def test_seeds_are_averaged_into_one_row(here: Path) -> None:
+    found = json.loads(run(*GRID, "--json")[1])
+    ious = [trial["iou"] for trial in found["trials"]]
+    assert [row["settings"] for row in found["rows"]] == [{"loss": "ce"}, {"loss": "wdice"}]
+    for row, seeds in zip(found["rows"], (ious[:2], ious[2:]), strict=True):
+        assert row["trials"] == 2
+        assert row["iou"] == pytest.approx(statistics.mean(seeds))
+        assert row["iou_sd"] == pytest.approx(statistics.stdev(seeds))
+    code, out, _ = run(*GRID, "--overwrite")
+    lines = [line.split() for line in out.splitlines()[-3:]]
+    assert (code, lines[0]) == (0, ["loss", "trials", "iou", "sd", "f1", "sd"])
+    assert [line[:3] for line in lines[1:]] == [
+        [loss, "2", f"{row['iou']:.4f}"] for loss, row in zip(("ce", "wdice"), found["rows"], strict=True)
+    ]
+    assert (here / "m.grid").is_dir()
+
+
+def test_what_is_trained_is_what_the_settings_say(here: Path) -> None:
+    assert run("--grid", "model.width=4,6", "--grid", "training.epochs=1")[0] == 0
+    widths = {load_checkpoint(path)[1].model.width for path in (here / "m.grid").glob("*.safetensors")}
+    assert widths == {4, 6}
+    assert find_preset("p.toml").model.width == 4
+
+
+def test_finished_trials_are_not_trained_again(here: Path) -> None:
+    first = json.loads(run(*GRID, "--json")[1])
+    states = {path: path.read_bytes() for path in here.glob("m.grid/*/state.safetensors")}
+    changed = {path: path.stat().st_mtime_ns for path in states}
+    again = json.loads(run(*GRID, "--json", "--overwrite")[1])
+    assert len(states) == 4
+    assert {path: path.stat().st_mtime_ns for path in states} == changed
+    assert [trial["iou"] for trial in again["trials"]] == [trial["iou"] for trial in first["trials"]]
+
+
+def test_a_trial_that_diverges_is_a_gap_in_the_table_and_no_end(here: Path) -> None:
+    code, out, _ = run(
+        "--grid", "training.learning_rate=1e30,0.01", "--set", "training.steps_per_epoch=40", "--json"
+    )
+    found = json.loads(out)
+    assert (code, found["diverged"]) == (0, 1)
+    assert [trial["model"] is None for trial in found["trials"]] == [True, False]
+    assert found["best"] == {"training.learning_rate": "0.01"}
+    assert (here / "m.safetensors").is_file()
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--grid", "loss=ce,nonsense"), 78, "no loss 'nonsense'"),
+        (("--grid", "training.sead=1"), 78, "unknown key 'sead'"),
+        (("--grid", "loss"), 2, "'loss' is not KEY=VALUE"),
+        (("--set", "training.seed"), 2, "'training.seed' is not KEY=VALUE"),
+        (("--grid", "loss=ce", "--audit-annotations", "a.gpkg"), 2, "with one training"),
+    ],
+)
+def test_a_wrong_grid_is_refused_before_any_training(
+    arguments: tuple[str, ...], code: int, message: str, here: Path
+) -> None:
+    got, out, err = run(*arguments)
+    assert (got, out) == (code, "")
+    assert message in " ".join(err.replace("│", " ").split())
+    assert not (here / "m.grid").exists()

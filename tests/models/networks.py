@@ -1,0 +1,26 @@
+"""One small network of every kind."""
+
+from buildmap.preset import Model
+from tests.models import small_encoders
+from tests.models.small_encoders import HRNET, MIT, RESNET, SWIN
+
+small_encoders.register()
+
+SMALL = {
+    "lite": Model(name="lite", width=4, depth=2),
+    "lite at full resolution": Model(name="lite", width=4, depth=2, stem_stride=1),
+    "lite at quarter resolution": Model(name="lite", width=4, depth=3, stem_stride=4),
+    "unet": Model(name="unet", encoder=RESNET),
+    "unet of output stride 16": Model(name="unet", encoder=RESNET, output_stride=16),
+    "unet-aspp": Model(name="unet-aspp", encoder=RESNET),
+    "sci-net": Model(name="sci-net", encoder=RESNET),
+    "pspnet": Model(name="pspnet", encoder=RESNET),
+    "deeplabv3": Model(name="deeplabv3", encoder=RESNET),
+    "deeplabv3plus": Model(name="deeplabv3plus", encoder=RESNET),
+    "deeplabv3plus of output stride 8": Model(name="deeplabv3plus", encoder=RESNET, output_stride=8),
+    "manet": Model(name="manet", encoder=RESNET),
+    "segformer": Model(name="segformer", encoder=MIT),
+    "hrnet": Model(name="hrnet", encoder=HRNET),
+    "danet": Model(name="danet", encoder=RESNET),
+    "upernet": Model(name="upernet", encoder=SWIN),
+}

@@ -8,11 +8,14 @@ import torch
 from torch import nn
 
 from buildmap.contract import METADATA_KEY, ModelCard, card_to_json
+from buildmap.errors import MismatchError
 from buildmap.inference.devices import BackendOptions
 from buildmap.inference.onnx_backend import OnnxBackend
 from buildmap.inference.onnx_card import forget_origin
 
 _OPSET = 18
+_NO_ONNX = frozenset({"upernet"})
+"""Swin pads to its attention windows by an amount that the exporter fixes at the example's size."""
 
 
 def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
@@ -22,7 +25,15 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
         network: Maps (B, C, H, W) to logits (B, 1, H, W).
         card: Written under the metadata key `buildmap`.
         path: Written in place; weights are inside the file.
+
+    Raises:
+        MismatchError: If the network cannot be written as ONNX.
     """
+    if card.model.name in _NO_ONNX:
+        raise MismatchError(
+            f"model {card.model.name} cannot be written as ONNX for images of any size",
+            hint="predict with the .safetensors file: pip install 'buildmap[torch]'",
+        )
     side = 2 * card.stride
     example = torch.zeros(2, len(card.data.bands), side, side + card.stride)
     axes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}

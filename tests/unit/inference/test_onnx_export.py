@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from buildmap.errors import MismatchError
 from buildmap.inference.onnx_backend import OnnxBackend
 from buildmap.inference.onnx_export import export_onnx, largest_difference
 from buildmap.models import build_model
@@ -42,3 +43,11 @@ def test_another_networks_file_is_told_apart(tmp_path: Path) -> None:
     card = make_card(model=MODELS["lite"], stride=8)
     export_onnx(build_model(MODELS["lite"], 3, 1), card, tmp_path / "m.onnx")
     assert largest_difference(build_model(MODELS["lite"], 3, 1), card, tmp_path / "m.onnx") > 1e-3
+
+
+def test_a_network_that_onnx_would_fix_to_one_size_is_refused(tmp_path: Path) -> None:
+    card = make_card(model=Model(name="upernet"), stride=32)
+    with pytest.raises(MismatchError, match="upernet") as caught:
+        export_onnx(build_model(MODELS["lite"], 3, 1), card, tmp_path / "m.onnx")
+    assert caught.value.hint is not None and ".safetensors" in caught.value.hint
+    assert not (tmp_path / "m.onnx").exists()

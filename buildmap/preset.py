@@ -271,6 +271,8 @@ class Source:
     """1-based bands of this raster, in the order the model expects; absent means those of `[data]`."""
     value_range: tuple[float, ...] | None = None
     """Lowest and highest value of this raster, for one whose type is not that of `[data]`."""
+    nodata: float | None = None
+    """Value that, in all bands at once, stands for no data, for a raster that does not say so itself."""
 
     def __post_init__(self) -> None:
         if self.window_px is not None and len(self.window_px) != 4:

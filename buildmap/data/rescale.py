@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from buildmap.data.copies import Copyable
 from buildmap.raster.grid import Grid
-from buildmap.raster.reader import Image, RasterReader
+from buildmap.raster.reader import Image
 from buildmap.raster.windows import Window
 
 
@@ -12,7 +13,7 @@ class RescaledReader:
     """A raster read in another type: lowest becomes 0, highest the type's largest number, or 1 for floats."""
 
     def __init__(
-        self, reader: RasterReader, *, value_range: tuple[float, ...], dtype: np.dtype[np.generic]
+        self, reader: Copyable, *, value_range: tuple[float, ...], dtype: np.dtype[np.generic]
     ) -> None:
         """Take a raster, which is closed with this.
 

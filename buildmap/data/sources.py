@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from buildmap import preset as presets
 from buildmap.data.annotations import Annotations
+from buildmap.data.blank import BlankReader
 from buildmap.data.coco import CocoFiles
 from buildmap.data.copies import Copyable, Pixels, copy_image, image_bytes, mask_bytes
 from buildmap.data.lattice import split_together
@@ -184,7 +185,7 @@ def _open(
             window=window,
             pixels=copy_image(image, window) if fits else image,
             truths=truths.copied(reader.grid, window) if fits else truths,
-            all_valid=reader.all_valid and path.suffix.lower() not in RASTER_SUFFIXES,
+            all_valid=image.all_valid and path.suffix.lower() not in RASTER_SUFFIXES,
         )
         if not fits:
             stack.pop_all()
@@ -205,15 +206,16 @@ def open_image(root: Path, pair: presets.Source, data: presets.Data) -> tuple[Ra
             hint="a band may be named several times: bands = [1, 1, 1]",
         )
     reader = RasterReader(root / pair.image, bands=bands, gsd_range_m=(data.gsd_min_m, data.gsd_max_m))
+    pixels: Copyable = reader if pair.nodata is None else BlankReader(reader, nodata=pair.nodata)
     if pair.value_range is not None:
-        return reader, RescaledReader(reader, value_range=pair.value_range, dtype=np.dtype(data.dtype))
+        return reader, RescaledReader(pixels, value_range=pair.value_range, dtype=np.dtype(data.dtype))
     if reader.dtype.name != data.dtype:
         reader.close()
         raise InputError(
             f"{pair.image} is {reader.dtype.name}, the preset expects {data.dtype}",
             hint="say what values it has, in its [[sources]]: value_range = [0, 2047]",
         )
-    return reader, reader
+    return reader, pixels
 
 
 def _finish(source: _Opened, ground: Ground) -> TrainingSource:

@@ -372,7 +372,7 @@ def change_preset(preset: Preset, key: str, text: str) -> Preset:
     Args:
         preset: What to begin with.
         key: Dotted path of a key, such as 'training.seed'; 'loss' alone takes a name of `LOSSES`.
-        text: The value as in TOML; the quotes of a string may be left out.
+        text: The value as in TOML; the quotes of a string may be left out, and nothing makes the key absent.
 
     Raises:
         MismatchError: If there is no such key or loss, or the value does not fit.
@@ -383,7 +383,7 @@ def change_preset(preset: Preset, key: str, text: str) -> Preset:
             raise MismatchError(f"no loss '{text}'", hint=hint)
         return replace(preset, loss=LOSSES[text])
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"] if text else None
     except tomllib.TOMLDecodeError:
         value = text
     new: Preset = changed(preset, key, value, where=f"{key}={text}")

@@ -45,7 +45,11 @@ Drop = Annotated[
 ]
 Setting = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the preset: --set training.seed=1."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one key of the preset: --set training.seed=1; KEY= alone makes it absent.",
+    ),
 ]
 Grid = Annotated[
     list[str] | None,
@@ -136,7 +140,7 @@ def train(
 def _pair(text: str) -> tuple[str, str]:
     """Cut KEY=VALUE in two."""
     key, sign, value = text.partition("=")
-    if not (key and sign and value):
+    if not (key and sign):
         raise typer.BadParameter(f"'{text}' is not KEY=VALUE")
     return key, value
 

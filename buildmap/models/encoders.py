@@ -146,7 +146,7 @@ def _download(model: Model, name: str) -> dict[str, Tensor]:
     except OSError as error:
         raise ResourceError(
             f"cannot download the {model.encoder_weights} weights of encoder {name}: {error}",
-            hint="go online once, or name a file in encoder_weights, or leave it out of the preset",
+            hint="go online once, or name a file in encoder_weights, or --set model.encoder_weights=",
         ) from error
     except _CANNOT as error:
         raise _cannot(model, name, error) from error

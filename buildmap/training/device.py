@@ -87,7 +87,7 @@ def open_fabric(devices: Devices | str, *, precision: Precision = "float32", ran
     if devices.kind == "cpu" and precision == "float16":
         raise MismatchError(
             "the preset's precision is float16, which a CPU does not offer",
-            hint='set precision = "bfloat16" or "float32" in the preset, or pass --device cuda',
+            hint="--set training.precision=bfloat16, or float32, or --device cuda",
         )
     words: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
         "float32": "32-true",

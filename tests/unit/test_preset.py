@@ -111,6 +111,7 @@ def test_a_file_that_is_not_there_or_is_not_toml_is_named(tmp_path: Path) -> Non
         ("training.optimizer", '"sgd"', "sgd"),
         ("augment.quarter_turns", "false", False),
         ("data.bands", "[3, 2, 1]", (3, 2, 1)),
+        ("model.width", "", None),
     ],
 )
 def test_one_value_of_a_preset_can_be_changed(key: str, text: str, value: object) -> None:
@@ -132,6 +133,7 @@ def test_a_loss_is_chosen_by_its_name(name: str) -> None:
         ("loss", "bd+lac+wdice", "no loss 'bd+lac+wdice'", "did you mean 'bd+lace+wdice'?"),
         ("training.seeed", "1", "training.seeed=1: unknown key 'seeed'", "did you mean 'seed'?"),
         ("training.seed", "one", "seed is 'one', not int", None),
+        ("training.seed", "", "seed is None, not int", None),
         ("training.epochs", "0", "epochs 0 is not positive", None),
         ("loss.bce", "-1", "loss weights are negative", None),
     ],

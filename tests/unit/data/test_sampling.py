@@ -12,7 +12,7 @@ from buildmap.data.chips import ValidMap
 from buildmap.data.sampling import Drawn, Sampler
 from buildmap.data.sources import TrainingSource
 from buildmap.data.split import Ground
-from buildmap.preset import Augment, Preset, Sampling
+from buildmap.preset import Augment, Sampling
 from buildmap.raster.grid import Grid
 from buildmap.raster.reader import Image
 from buildmap.raster.windows import Window
@@ -97,7 +97,7 @@ def _sampler(
 ) -> Sampler:
     sampling = Sampling(building_share=building_share, hard_share=hard_share)
     data = replace(PLAIN, gsd_max_m=gsd_max_m)
-    preset: Preset = make_preset(data=data, augment=augment, chip_px=chip_px, sampling=sampling)
+    preset = make_preset(data=data, augment=augment, chip_px=chip_px, sampling=sampling)
     return Sampler(maps, preset, look_px=CELL_PX)
 
 
@@ -204,7 +204,7 @@ def test_a_chip_of_which_a_quarter_is_valid_is_good_enough() -> None:
     window = Window(col_off=0, row_off=0, width=160, height=160)
     drawn = _draw(_sampler(_map(window, cells=cells, cell_px=1)), 1000)
     valid_cols = np.clip(80 - np.array([chip.window.col_off for chip in drawn]), 0, 32)
-    # A valid pixel at any place of a chip: all pairs are as likely, but those with too little are drawn again.
+    # A valid pixel lies at any place of its chip; pairs of both that show too little are drawn again.
     starts = np.maximum(np.arange(80)[:, None] - np.arange(32), 0)
     possible = np.minimum(80 - starts, 32)
     possible = possible[possible >= 8]

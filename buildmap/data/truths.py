@@ -1,5 +1,6 @@
 """Annotations opened for one raster, whatever they are kept in: the whole truth, and one to learn from."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,15 +53,14 @@ class Truths:
         if self.masks == 0:
             return self
         whole, of_whole = _copy(self.whole, grid, ground)
-        thinned, of_thinned = _copy(self.thinned, grid, ground)
-        seen = of_whole + of_thinned > 0 or bool(self.fates is not None and len(self.fates.dropped))
+        thinned, _ = _copy(self.thinned, grid, ground)
         return Truths(
             whole=whole,
             thinned=thinned,
             fates=self.fates,
             footprints=None,
             repairs=None,
-            has_buildings=seen,
+            has_buildings=of_whole > 0 or (self.fates is not None and self.fates.count([ground]).of > 0),
         )
 
     def close(self) -> None:
@@ -118,9 +118,12 @@ def open_truths(
 def _mask_truths(mask: MaskTruth, *, share: float, seed: int, name: str, keeps_whole: bool) -> Truths:
     thinned, fates = None, None
     if share > 0:
-        removed, firsts, dropped = drop_components(
-            mask.read_building, shape=mask.shape, share=share, seed=seed, name=name
-        )
+        with ExitStack() as unless_dropped:
+            unless_dropped.callback(mask.close)
+            removed, firsts, dropped = drop_components(
+                mask.read_building, shape=mask.shape, share=share, seed=seed, name=name
+            )
+            unless_dropped.pop_all()
         cols, rows = mask.to_grid(firsts)
         fates = Fates(cols=cols, rows=rows, dropped=dropped)
         thinned = mask.without(removed)

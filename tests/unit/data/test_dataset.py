@@ -136,19 +136,6 @@ def test_a_place_tells_what_a_chip_shows(tmp_path: Path) -> None:
             np.testing.assert_allclose(image * 255, read, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("jitter", "finest", "coarsest"), [(0.0, 1, 1), (0.25, 0.8, 1.25)])
-def test_native_chips_are_read_at_the_working_gsd_of_their_source(
-    tmp_path: Path, jitter: float, finest: float, coarsest: float
-) -> None:
-    write_pair(tmp_path, "a")
-    data = replace(PLAIN, gsd_max_m=2.0)
-    native = replace(STILL, gsd="native", gsd_jitter=jitter)
-    with Chips(tmp_path, make_preset(data=data, augment=native)) as chips:
-        sides = np.concatenate([chips.training_batch(step).places[:, 3:] for step in range(25)]) / 32
-    assert sides.min() == pytest.approx(finest, abs=0.04)
-    assert sides.max() == pytest.approx(coarsest, abs=0.04)
-
-
 def test_validation_chips_may_be_larger_than_those_of_training(tmp_path: Path) -> None:
     mask = write_pair(tmp_path, "a", height=150, width=210)
     listed = Source(image="images/a.tif", annotations="labels/a.gpkg", use="validation")

@@ -124,14 +124,6 @@ def test_a_raster_with_too_few_bands_is_refused(tmp_path: Path) -> None:
         open_sources(tmp_path, make_preset(data=five))
 
 
-def test_footprints_for_a_raster_without_crs_are_refused(tmp_path: Path) -> None:
-    write_pair(tmp_path, "a")
-    write_raster(tmp_path / "images" / "a.tif", np.zeros((3, 160, 200), np.uint8), crs=None)
-    with pytest.raises(InputError, match="has no CRS") as caught:
-        open_sources(tmp_path, make_preset())
-    assert caught.value.hint is not None and "gdal_translate -a_srs" in caught.value.hint
-
-
 def test_pictures_without_georeferencing_are_used_pixel_by_pixel(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     mask = to_mask(houses(rng, 160, 200), 160, 200)
@@ -257,19 +249,6 @@ def test_coco_annotations_lie_on_rasters_and_on_pictures_to_the_pixel(tmp_path: 
     assert sources[0].repairs is not None and sources[0].repairs.null == 1
     assert np.array_equal(drawn[0], masks["a.tif"] > 0)
     assert np.array_equal(drawn[1], masks["b.png"] > 0)
-
-
-def test_coco_annotations_outside_the_annotated_part_are_left_out(tmp_path: Path) -> None:
-    write_pair(tmp_path, "a")
-    windows = [
-        Window(col_off=10, row_off=10, width=10, height=10),
-        Window(col_off=150, row_off=90, width=9, height=9),
-    ]
-    _coco(tmp_path / "x.json", {"a.tif": windows})
-    listed = Source(image="images/a.tif", annotations="x.json", use="train", window_px=(0, 0, 100, 160))
-    (source,) = open_sources(tmp_path, make_preset(listed))
-    source.close()
-    assert source.footprints == 1
 
 
 def test_an_image_that_coco_does_not_know_is_named_among_all_problems(tmp_path: Path) -> None:
@@ -418,18 +397,6 @@ def test_the_same_buildings_are_dropped_from_all_rasters_that_show_them(tmp_path
     assert np.array_equal(one.repeat(2, 0).repeat(2, 1), other)
     assert sources[0].dropped == sources[1].dropped
     assert 0 < one.sum() < (mask > 0).sum()
-
-
-def test_a_mask_whose_buildings_all_go_still_has_buildings(tmp_path: Path) -> None:
-    mask = write_pair(tmp_path, "a")
-    (tmp_path / "labels" / "a.gpkg").unlink()
-    write_raster(tmp_path / "labels" / "a.tif", mask)
-    listed = replace(_list("a"), annotations="labels/a.tif")
-    (source,) = open_sources(tmp_path, _dropping(listed, share=0.9999))
-    drawn = _building(source)
-    source.close()
-    assert not drawn.any()
-    assert source.has_buildings
 
 
 def _zooms(root: Path) -> None:

@@ -208,6 +208,16 @@ def test_pictures_without_georeferencing_are_annotated_pixel_by_pixel(tmp_path: 
         assert np.array_equal(_draw(truths.whole), MASK > 0)
 
 
+def test_a_mask_without_georeferencing_has_the_size_of_the_raster_and_not_of_its_working_grid(
+    tmp_path: Path,
+) -> None:
+    annotations, image = write_picture(tmp_path / "labels.png", MASK), _write_image(tmp_path)
+    with _opened(annotations, image, gsd_m=1.0) as (truths, reader):
+        drawn = _draw(truths.whole, reader.grid.window)
+    halved = MASK[::2, ::2] > 0
+    assert (drawn == halved[: drawn.shape[0], : drawn.shape[1]]).mean() > 0.97
+
+
 def test_footprints_cannot_be_laid_on_a_raster_without_crs(tmp_path: Path) -> None:
     annotations = _write_annotations(tmp_path, "footprints")
     image = _write_image(tmp_path, "a.png")
@@ -225,15 +235,16 @@ def test_a_suffix_in_capitals_is_a_mask_too(tmp_path: Path) -> None:
         assert truths.masks == 1
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
 @pytest.mark.parametrize(
     ("kind", "known_to_be_none"), [("footprints", True), ("coco", True), ("mask", False)]
 )
 def test_polygons_tell_at_once_that_there_are_none_and_a_mask_not_before_it_is_copied(
-    tmp_path: Path, kind: str, known_to_be_none: bool
+    tmp_path: Path, kind: str, known_to_be_none: bool, share: float
 ) -> None:
     right = [house for house in HOUSES if house.col_off > 100]
     annotations, image = _write_annotations(tmp_path, kind, right), _write_image(tmp_path)
-    with _opened(annotations, image, ground=LEFT) as (truths, reader):
+    with _opened(annotations, image, ground=LEFT, share=share) as (truths, reader):
         assert truths.has_buildings is not known_to_be_none
         copied = truths.copied(reader.grid, LEFT)
         assert not copied.has_buildings

@@ -53,11 +53,13 @@ def test_the_head_sees_every_width_of_the_encoder_at_a_quarter_of_the_image(
         assert isinstance(network, Segmenter)
         features = network.encoder(torch.zeros(1, 3, 64, 96))
         joined = network.decoder(features)
+        logits = network.enlarge(network.head(joined))
     assert [one.shape for one in features] == [
         (1, width, 16 >> level, 24 >> level) for level, width in enumerate(widths)
     ]
     total = sum(widths)
     assert joined.shape == (1, total, 16, 24)
+    assert logits.shape == (1, 2, 64, 96)
     mixing, normalizing, deciding = total * total + total, 2 * total, 2 * total + 2
     parts = (network.decoder, network.head)
     assert sum(p.numel() for part in parts for p in part.parameters()) == mixing + normalizing + deciding

@@ -60,3 +60,13 @@ def houses_image(mask: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
     """Paint a 3-band picture in which roofs are bright and ground is dark: learnable in seconds."""
     noise = rng.normal(0, 8, (3, *mask.shape))
     return np.clip(60 + 120 * mask[None] + noise, 0, 255).astype(np.uint8)
+
+
+def write_training_data(folder: Path) -> Path:
+    """Write a data folder: one raster of bright blocks, and their mask."""
+    rng = np.random.default_rng(0)
+    mask = blocks_mask(rng, 128, 128, 40)
+    for name, pixels in (("images", houses_image(mask, rng)), ("labels", mask)):
+        (folder / name).mkdir(parents=True)
+        write_raster(folder / name / "a.tif", pixels)
+    return folder

@@ -5,14 +5,13 @@ import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from buildmap.cli.app import app
 from buildmap.preset import load_preset
-from tests.scenes import blocks_mask, houses_image, write_raster
+from tests.scenes import write_training_data
 
 TOML = """
 title = "bright blocks"
@@ -57,12 +56,7 @@ threshold = 0.5
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a folder with training data and a preset, and go there."""
-    rng = np.random.default_rng(0)
-    mask = blocks_mask(rng, 128, 128, 40)
-    for folder in ("images", "labels"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-    write_raster(tmp_path / "data" / "images" / "a.tif", houses_image(mask, rng))
-    write_raster(tmp_path / "data" / "labels" / "a.tif", mask)
+    write_training_data(tmp_path / "data")
     (tmp_path / "p.toml").write_text(TOML)
     monkeypatch.chdir(tmp_path)
     return tmp_path

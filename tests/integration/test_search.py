@@ -5,7 +5,6 @@ import json
 import statistics
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -13,7 +12,7 @@ from buildmap.cli.app import app
 from buildmap.models.checkpoint import load_checkpoint
 from buildmap.preset import find_preset
 from tests.cli.test_train import TOML
-from tests.scenes import blocks_mask, houses_image, write_raster
+from tests.scenes import write_training_data
 
 GRID = ("--grid", "loss=ce,wdice", "--grid", "training.seed=0,1")
 
@@ -21,12 +20,7 @@ GRID = ("--grid", "loss=ce,wdice", "--grid", "training.seed=0,1")
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a folder with training data and a preset, and go there."""
-    rng = np.random.default_rng(0)
-    mask = blocks_mask(rng, 128, 128, 40)
-    for folder in ("images", "labels"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-    write_raster(tmp_path / "data" / "images" / "a.tif", houses_image(mask, rng))
-    write_raster(tmp_path / "data" / "labels" / "a.tif", mask)
+    write_training_data(tmp_path / "data")
     (tmp_path / "p.toml").write_text(TOML)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -26,24 +26,20 @@ class GroupFit:
     polygons: NDArray[np.object_]
     """(n,) valid, in the unit of the input."""
     method: NDArray[np.object_]
-    """(n,) "coverage"; "simplify" or "raw" for all of a group that could not be fitted."""
+    """(n,) "coverage"; "simplify" or "raw" for what could not be fitted."""
     iou_raw: NDArray[np.float64]
     """(n,) intersection over union with the footprint given."""
     max_shift: NDArray[np.float64]
     """(n,) greatest distance of a corner of either outline from the other."""
 
 
-def fit_group(polygons: NDArray[np.object_], fit: Fit) -> GroupFit:
-    """Fit one group of footprints that share walls; see `fit_groups`."""
-    return fit_groups(polygons, np.zeros(len(polygons), np.int64), fit)
-
-
 def fit_groups(polygons: NDArray[np.object_], group: NDArray[np.int64], fit: Fit) -> GroupFit:
     """Fit groups of footprints that share walls, so that they still do.
 
-    A group whose faces are not one to one its footprints, or differ too much from them, is
-    simplified as a whole (Visvalingam and Whyatt along shared walls) or left as it is. A group comes out
-    the same wherever it lies by whole pixels, and whatever it is fitted with.
+    A footprint that gets no face of its own, or one that differs too much from it, is drawn by itself or
+    simplified (Visvalingam and Whyatt along shared walls), and the others are fitted again; a group that
+    still cannot be fitted is simplified as a whole, or left as it is. A group comes out the same wherever it
+    lies by whole pixels, and whatever it is fitted with.
 
     Args:
         polygons: (n,) valid, in pixels; those of a group share walls and do not overlap.

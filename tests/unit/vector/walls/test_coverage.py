@@ -3,12 +3,17 @@ import math
 import numpy as np
 import pytest
 import shapely
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from buildmap.vector.matching import overlaps_within
 from buildmap.vector.store import PolygonStore
 from buildmap.vector.tracing.label_outlines import label_outlines
-from buildmap.vector.walls.coverage import GroupFit, fit_group, fit_groups
+from buildmap.vector.walls.coverage import Fit, GroupFit, fit_groups
+
+
+def fit_group(polygons: NDArray[np.object_], fit: Fit) -> GroupFit:
+    return fit_groups(polygons, np.zeros(len(polygons), np.int64), fit)
 
 
 def fit(outlines: np.ndarray) -> np.ndarray:

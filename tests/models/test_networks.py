@@ -19,13 +19,10 @@ WHOLE = ("pspnet", "manet", "danet", "segformer", "upernet", "unet-aspp", "deepl
 """Networks that look at the whole window at once, so that what lies anywhere in it matters everywhere."""
 EXPORTED = (
     "sci-net",
-    "pspnet",
-    "manet",
     "hrnet",
-    "danet",
     *(
         pytest.param(name, marks=pytest.mark.benchmark)
-        for name in ("unet-aspp", "deeplabv3", "deeplabv3plus", "segformer")
+        for name in ("unet-aspp", "pspnet", "deeplabv3", "deeplabv3plus", "manet", "segformer", "danet")
     ),
 )
 """Networks that can be exported; a slow export, or one like another's, is left out of the plain run.

@@ -11,6 +11,8 @@ import torch
 hypothesis.settings.register_profile("buildmap", deadline=None)
 hypothesis.settings.load_profile("buildmap")
 
+_MOST_PROCESSES = 4
+
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -26,3 +28,11 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Share the plain run out among the cores; what is measured has the machine to itself."""
+    if config.option.markexpr == "not benchmark":
+        return min(os.cpu_count() or 1, _MOST_PROCESSES)
+    config.option.dist = "no"
+    return 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
@@ -54,7 +54,7 @@ def render(report: RunReport) -> str:
     Whatever a file is called, its name is text and no markup. What was not measured is absent.
     """
     environment = Environment(
-        loader=PackageLoader("buildmap.training", ""),
+        loader=ChoiceLoader([PackageLoader("buildmap.training", ""), PackageLoader("buildmap.metrics", "")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyogrio import read_dataframe
 from typer.testing import CliRunner
 
 from buildmap.cli.app import app
@@ -119,6 +120,32 @@ def test_an_existing_output_is_refused(here: Path) -> None:
     code, _, err = run("data", "m.safetensors", "--preset", "p.toml")
     assert (code, err.splitlines()[1]) == (73, " hint: pass --overwrite to replace it")
     assert (here / "m.safetensors").read_text() == "old"
+
+
+def test_an_audit_is_a_layer_of_its_own_and_is_told_of(here: Path) -> None:
+    arguments = ["data", "m.safetensors", "--preset", "p.toml", "--device", "cpu"]
+    code, out, _ = run(*arguments, "--audit-annotations", "a.gpkg", "--json", "-q")
+    summary, suspects = json.loads(out), read_dataframe(here / "a.gpkg", layer="suspects")
+    assert code == 0
+    kinds = suspects["kind"].value_counts()
+    assert summary["missing_buildings"] == kinds.get("missing", 0)
+    assert summary["phantom_buildings"] == kinds.get("phantom", 0)
+    assert len(read_dataframe(here / "a.gpkg", layer="chips")) > 0
+    assert "phantom buildings in a.gpkg" in (here / "m.run" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("layer", "code", "message"), [("a.geojson", 73, "only as .gpkg"), ("old.gpkg", 73, "old.gpkg exists")]
+)
+def test_an_audit_that_cannot_be_written_is_refused_before_any_learning(
+    here: Path, layer: str, code: int, message: str
+) -> None:
+    (here / "old.gpkg").write_text("old")
+    arguments = ["data", "m.safetensors", "--preset", "p.toml", "--device", "cpu"]
+    got, out, err = run(*arguments, "--audit-annotations", layer)
+    assert (got, out, message in err) == (code, "", True)
+    assert not (here / "m.run").exists()
+    assert (here / "old.gpkg").read_text() == "old"
 
 
 @pytest.mark.usefixtures("here")

@@ -61,8 +61,8 @@ class ModelCard:
     """Windows and halos that were measured on real imagery, cheapest first; empty where none were."""
 
     def __post_init__(self) -> None:
-        if self.stride < 1:
-            raise ValueError(f"stride {self.stride} is not positive")
+        if self.stride < 1 or self.scale < 1:
+            raise ValueError(f"stride {self.stride} or scale {self.scale} is not positive")
         if self.window_px % self.stride or self.halo_px % self.stride:
             raise ValueError(
                 f"window_px {self.window_px} and halo_px {self.halo_px} are not multiples "

@@ -45,11 +45,11 @@ class PredictSummary:
     device: str
     """Where the network ran."""
     width_px: int
-    """Columns predicted, at the working GSD."""
+    """Columns predicted."""
     height_px: int
     """Rows predicted."""
     gsd_m: float | None
-    """Working ground sample distance in metres; null where the raster has none."""
+    """Ground sample distance of what is predicted, in metres; null where the raster has none."""
     strips: int
     """Strips of the raster, or of the shard."""
     strips_resumed: int
@@ -59,7 +59,7 @@ class PredictSummary:
     windows_skipped: int
     """Windows without anything valid and wanted, never predicted."""
     gaps: tuple[Window, ...]
-    """Cores of windows that could not be read: no data in the output."""
+    """Cores of windows that could not be read, in predicted pixels: no data in the output."""
     footprints: int | None
     """Buildings written, where the output is a layer."""
     seams: Seams | None
@@ -87,7 +87,7 @@ class DryRun:
     device: str
     """Where the network would run."""
     width_px: int
-    """Columns to predict, at the working GSD."""
+    """Columns to predict."""
     height_px: int
     """Rows to predict."""
     strips: int
@@ -109,9 +109,10 @@ def predict(
 ) -> PredictSummary:
     """Predict building probability over a raster of any size.
 
-    The output is a COG of uint8 probability (0..254, 255 = no data) at the working GSD, or footprints
-    if its suffix names a vector format. It appears only when it is whole; what was done of it before is
-    kept beside it, and the next run with the same raster, model and options goes on from there.
+    The output is a COG of uint8 probability (0..254, 255 = no data) at the working GSD divided by the
+    model's scale, or footprints if its suffix names a vector format. It appears only when it is whole;
+    what was done of it before is kept beside it, and the next run with the same raster, model and options
+    goes on from there.
 
     Args:
         raster: Anything GDAL reads, also its URL; several are one mosaic.
@@ -152,7 +153,7 @@ def predict(
             records = [record_of(journal, step) for step in arrivals.in_order()]
         for record in records:
             seams.add(record.seams)
-    grid, seconds = work.reader.grid, time.monotonic() - began
+    grid, seconds = work.grid, time.monotonic() - began
     size, pixels = grid.pixel_size_m(), _pixels(work, [step for step in mine if step not in before])
     return PredictSummary(
         output=str(output),
@@ -202,8 +203,8 @@ def dry_run(
             replaces=output.exists(),
             model=work.card.title,
             device=work.device,
-            width_px=work.reader.grid.width,
-            height_px=work.reader.grid.height,
+            width_px=work.grid.width,
+            height_px=work.grid.height,
             strips=len(mine),
             strips_done=len(done & set(mine)),
             takes=forecast(work, backend, [step for step in mine if step not in done]),
@@ -245,14 +246,14 @@ def _assemble(
 
     Footprints are drawn while the strips below are predicted; the COG waits for all of them.
     """
-    cutting, grid, journal = work.job.cutting, work.reader.grid, arrivals.journal
-    audit = partial(audit_rows, seams=seams, ramp_px=cutting.ramp_px, threshold=cutting.threshold)
+    cutting, journal = work.job.cutting, arrivals.journal
+    audit = partial(audit_rows, seams=seams, ramp_px=cutting.predicted_ramp_px, threshold=cutting.threshold)
     parts = ((journal.product(step), record_of(journal, step).part) for step in arrivals.in_order())
     try:
         if not is_vector(path):
             write_cog(
                 path,
-                grid,
+                work.grid,
                 list(parts),
                 tags={"BUILDMAP": _provenance(work, prediction).to_json(), **tags_of(work.reader.date)},
                 on_join=audit,
@@ -277,7 +278,7 @@ def _draw(
     from buildmap.vector.footprint import footprints  # compiled: only for those who want a layer
     from buildmap.vector.writing.writer import FootprintWriter
 
-    grid = work.reader.grid
+    grid = work.grid
     threshold = work.card.threshold if prediction.threshold is None else prediction.threshold
     outlining = replace(prediction.outlining, threshold=threshold)
     with FootprintWriter(path, crs=grid.crs, provenance=_provenance(work, prediction)) as writer:

@@ -33,23 +33,32 @@ def make_card(**changes: Any) -> ModelCard:
     return replace(card, **changes)
 
 
-def write_onnx(path: Path, card: ModelCard | None = None, *, kernel_px: int = 1) -> Path:
+def write_onnx(
+    path: Path, card: ModelCard | None = None, *, kernel_px: int = 1, enlarging: str = "nearest"
+) -> Path:
     """Write a network whose logit is four times the mean of the normalized bands in a square.
 
     With a kernel of 3 or more its output near a window's border is spoiled by zero padding, as in a
-    real network.
+    real network. Where the card has a scale, the logits are enlarged: copied ("nearest"), or "linear".
     """
     card = card or make_card()
     bands = len(card.data.bands)
     weight = np.full((1, bands, kernel_px, kernel_px), 4 / (bands * kernel_px**2), np.float32)
     pad = kernel_px // 2
-    conv = helper.make_node("Conv", ["image", "weight"], ["logits"], name="conv", pads=[pad] * 4)
+    made = "logits" if card.scale == 1 else "small"
+    nodes = [helper.make_node("Conv", ["image", "weight"], [made], name="conv", pads=[pad] * 4)]
+    constants = [numpy_helper.from_array(weight, "weight")]
+    if card.scale > 1:
+        nodes.append(helper.make_node("Resize", ["small", "", "scales"], ["logits"], mode=enlarging))
+        constants.append(
+            numpy_helper.from_array(np.array([1, 1, card.scale, card.scale], np.float32), "scales")
+        )
     graph = helper.make_graph(
-        [conv],
+        nodes,
         "bright",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["b", bands, "h", "w"])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 1, "h", "w"])],
-        [numpy_helper.from_array(weight, "weight")],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 1, "rows", "cols"])],
+        constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     helper.set_model_props(model, {METADATA_KEY: card_to_json(card)})

@@ -38,7 +38,7 @@ class Backend(Protocol):
                 the card's stride.
 
         Returns:
-            (B, H, W).
+            (B, rows, cols): H and W times the card's scale.
 
         Raises:
             ResourceError: If a single image does not fit the device's memory.
@@ -51,7 +51,7 @@ class Backend(Protocol):
 
         Args:
             images: As for `probability`.
-            cut: Rows and columns that have a weight.
+            cut: Predicted rows and columns that have a weight.
             weights: (rows, cols) of the cut.
 
         Returns:

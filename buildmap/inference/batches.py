@@ -12,7 +12,7 @@ from buildmap.contract import ModelCard
 from buildmap.errors import ResourceError
 
 _LARGEST_BATCH_PX = 2**24
-"""Beyond some megapixels a GPU gains nothing from larger batches, and host memory pays for them."""
+"""Beyond some predicted megapixels a GPU gains nothing from larger batches, and host memory pays for them."""
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -47,7 +47,7 @@ def largest_batch(run: Callable[[int], object], card: ModelCard, *, lanes: int) 
     Raises:
         OutOfMemory: If not even one window fits.
     """
-    most = max(1, _LARGEST_BATCH_PX // card.window_px**2)
+    most = max(1, _LARGEST_BATCH_PX // (card.scale * card.window_px) ** 2)
     if lanes > 1 and not _fits(run, lanes):
         lanes = 1
     if lanes == 1:

@@ -128,8 +128,9 @@ class Ensemble:
         return min(backend.batch for backend in self._backends)
 
     def probability(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Run all networks on all views of (B, C, H, W); gives (B, H, W)."""
-        mean = np.zeros((len(images), *images.shape[2:]), np.float32)
+        """Run all networks on all views of (B, C, H, W); gives (B, scale x H, scale x W)."""
+        rows, cols = images.shape[2:]
+        mean = np.zeros((len(images), self.card.scale * rows, self.card.scale * cols), np.float32)
         for turns, mirrored in self._symmetries:
             view = transform(images, turns, mirrored)
             for backend in self._backends:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from buildmap.execution.memory import resident_bytes
 from buildmap.inference.backend import Backend
+from buildmap.inference.devices import growth_bytes
 from buildmap.inference.prepare import Work
 from buildmap.inference.segment import Segmenter, block_cache_bytes
 from buildmap.raster.windows import PlannedWindow
 
 _OVERVIEWS = 4 / 3
 _PARTS = 1.2
+_STRIP_BYTES = 4
+"""Per predicted pixel: sums of the strip in hand and their rows, and rows of the one being written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +50,17 @@ def forecast(work: Work, backend: Backend, strips: list[int]) -> Forecast:
             some = [planned for planned in row if segmenter.needs(work.job.cutting.share(planned))]
             windows, wanted = windows + len(row), wanted + len(some)
             needed += some[: max(0, 2 - len(needed))]
-    pace = _seconds_per_window(segmenter, needed) if needed else 0.0
-    strip_bytes = 4 * plan.width * plan.core_height_px * plan.rows_per_strip
-    memory = resident_bytes() + strip_bytes + block_cache_bytes(work.reader, work.job.cutting)
-    pixels = plan.width * plan.height
+    held, paces = resident_bytes(), [0.0]
+    grown = growth_bytes(lambda: paces.append(_seconds_per_window(segmenter, needed))) if needed else 0
+    finer = work.job.cutting.scale**2
+    strip_bytes = _STRIP_BYTES * finer * plan.width * plan.core_height_px * plan.rows_per_strip
+    memory = max(held + grown, resident_bytes()) + strip_bytes
+    memory += block_cache_bytes(work.reader, work.job.cutting)
+    pixels = finer * plan.width * plan.height
     return Forecast(
         windows=windows,
         windows_skipped=windows - wanted,
-        seconds=round(pace * wanted, 1),
+        seconds=round(paces[-1] * wanted, 1),
         memory_mb=round(memory / 1e6),
         disk_mb=round(pixels * (_OVERVIEWS + _PARTS) / 1e6),
     )

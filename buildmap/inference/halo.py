@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from buildmap.contract import HaloRow
+from buildmap.contract import HaloRow, ModelCard
 from buildmap.data.pairs import list_pairs
 from buildmap.data.sources import open_image
 from buildmap.errors import InputError
@@ -16,11 +16,12 @@ from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
 from buildmap.inference.backend import Backend
 from buildmap.inference.devices import growth_bytes
+from buildmap.inference.segment import Cutting
 from buildmap.preset import Data, Source
-from buildmap.raster.blend import accumulate, finish, ramp_width, share
+from buildmap.raster.blend import accumulate, enlarge, finish, ramp_width
 from buildmap.raster.normalize import fill_invalid
 from buildmap.raster.reader import Image
-from buildmap.raster.windows import PlannedWindow, Window, plan_windows
+from buildmap.raster.windows import PlannedWindow, Window, WindowPlan
 from buildmap.raster.writer import PROBABILITY_STEPS
 
 WHOLE_PX = 3072
@@ -139,7 +140,7 @@ def measure_halo(backend: Backend, images: Sequence[Image], *, progress: Progres
         for cut in cuts:
             if _fits(image, cut):
                 tiled = _predict_tiled(backend, pixels, cut)
-                tables[cut].append(_differences(whole, tiled, image.valid, cut, backend.card.threshold))
+                tables[cut].append(_differences(whole, tiled, image.valid, cut, backend.card))
             progress.advance()
     rows = [_row(cut, sum(tables[cut], start=np.zeros(3, np.int64))) for cut in cuts]
     return tuple(sorted(rows, key=lambda row: (row.cost, row.window_px)))
@@ -177,18 +178,25 @@ def _fits(image: Image, cut: Cut) -> bool:
 
 
 def _predict_tiled(backend: Backend, pixels: NDArray[np.generic], cut: Cut) -> NDArray[np.uint8]:
-    """Predict (bands, rows, cols) as `predict` does, window by window; gives stored values (rows, cols)."""
-    height, width = pixels.shape[1:]
-    window_px, halo_px = cut
-    plan = plan_windows(width=width, height=height, core_px=window_px - 2 * halo_px, halo_px=halo_px)
+    """Predict (bands, rows, cols) as `predict` does, window by window; gives stored values.
+
+    Returns:
+        (rows, cols) times the model's scale.
+    """
+    (height, width), scale = pixels.shape[1:], backend.card.scale
+    core_px, halo_px = cut[0] - 2 * cut[1], cut[1]
+    plan = WindowPlan(
+        width=width, height=height, core_width_px=core_px, core_height_px=core_px, halo_px=halo_px
+    )
+    cutting = Cutting(plan=plan, ramp_px=ramp_width(halo_px), threshold=backend.card.threshold, scale=scale)
 
     def run(planned: PlannedWindow) -> tuple[Window, NDArray[np.uint16]]:
-        placed = share(planned, width=width, height=height, ramp_px=ramp_width(halo_px))
+        placed = cutting.share(planned)
         image = np.ascontiguousarray(pixels[:, *_slices(planned.read)])[None]
         weights = placed.down[:, None] * placed.across
         return placed.window, backend.contributions(image, placed.cut, weights)[0]
 
-    sums = np.zeros((height, width), np.uint16)
+    sums = np.zeros((scale * height, scale * width), np.uint16)
     for window, summands in prefetch(run, plan, workers=backend.lanes, ahead=2 * backend.lanes):
         accumulate(sums[_slices(window)], summands)
     return finish(sums)
@@ -199,18 +207,18 @@ def _differences(
     tiled: NDArray[np.uint8],
     valid: NDArray[np.bool_],
     cut: Cut,
-    threshold: float,
+    card: ModelCard,
 ) -> NDArray[np.int64]:
-    """Count pixels, changed ones and flipped ones.
+    """Count predicted pixels, changed ones and flipped ones.
 
     Counted are stretches of one core's length around each border of cores: as many seams per pixel as
     in an endless raster.
     """
-    core_px = cut[0] - 2 * cut[1]
-    first = cut[1] + core_px // 2
+    core_px = card.scale * (cut[0] - 2 * cut[1])
+    first = card.scale * cut[1] + core_px // 2
     rows, cols = (slice(first, first + (side - first) // core_px * core_px) for side in whole.shape)
-    one, other, counted = whole[rows, cols], tiled[rows, cols], valid[rows, cols]
-    step = math.ceil(threshold * PROBABILITY_STEPS - 1e-9)
+    one, other, counted = whole[rows, cols], tiled[rows, cols], enlarge(valid, card.scale)[rows, cols]
+    step = math.ceil(card.threshold * PROBABILITY_STEPS - 1e-9)
     flips = counted & ((one >= step) != (other >= step))
     sums = [np.count_nonzero(counted), np.count_nonzero(counted & (one != other)), np.count_nonzero(flips)]
     return np.asarray(sums, np.int64)

@@ -32,21 +32,27 @@ class Job:
     options: BackendOptions
     """How they run."""
     cutting: Cutting
-    """Windows of the source's grid."""
+    """Windows of the source's grid, and how much finer the predicted grid is."""
     area: bytes | None = None
     """WKB of the ground that is wanted, in the raster's CRS; all of it when None."""
     readers: int = 2
     """Threads that read."""
 
     def area_on(self, grid: Grid) -> Area | None:
-        """Give the wanted ground on the source's grid."""
+        """Give the wanted ground on the predicted grid, from the source's."""
         if self.area is None:
             return None
-        return Area(shapely.get_parts(shapely.from_wkb(self.area)), grid)
+        return Area(shapely.get_parts(shapely.from_wkb(self.area)), grid.scaled(self.cutting.scale))
 
 
 def plan_facts(job: Job, backend: Backend, grid: Grid) -> dict[str, str]:
-    """Name everything a strip's bytes depend on: work is gone on with only where all of it is the same."""
+    """Name everything a strip's bytes depend on: work is gone on with only where all of it is the same.
+
+    Args:
+        job: What is done.
+        backend: The network.
+        grid: The predicted grid.
+    """
     card, plan = backend.card, job.cutting.plan
     kinds = " and ".join(path.suffix for path in job.models)
     return {
@@ -93,17 +99,14 @@ def _opened(job: Job) -> Segmenter:
 
 def gap(cutting: Cutting, index: int) -> StripResult:
     """Give the result of a strip that could not be predicted: no data, and all its cores as gaps."""
-    plan = cutting.plan
-    rows = plan.strip(index)
+    rows, width = cutting.plan.strip(index), cutting.predicted_width
     first, last = cutting.share(rows[0][0]), cutting.share(rows[-1][0])
     height = last.window.row_off + last.window.height - first.window.row_off
     inside = height - first.above - last.below
     part = StripPart(
-        top=np.full((first.above, plan.width), INVALID, np.uint16),
-        rows=np.full((inside, plan.width), NODATA, np.uint8),
-        bottom=np.full((last.below, plan.width), INVALID, np.uint16),
+        top=np.full((first.above, width), INVALID, np.uint16),
+        rows=np.full((inside, width), NODATA, np.uint8),
+        bottom=np.full((last.below, width), INVALID, np.uint16),
     )
-    windows = [planned for row in rows for planned in row]
-    return StripResult(
-        part=part, seams=SeamAudit(), windows=len(windows), skipped=0, gaps=tuple(w.core for w in windows)
-    )
+    cores = tuple(planned.core.scaled(cutting.scale) for row in rows for planned in row)
+    return StripResult(part=part, seams=SeamAudit(), windows=len(cores), skipped=0, gaps=cores)

@@ -80,7 +80,7 @@ class OnnxBackend:
         return self._batches.size
 
     def probability(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Run the network on (B, C, H, W) in the raster's own numbers; gives (B, H, W)."""
+        """Run the network on (B, C, H, W) in the raster's own numbers; gives (B, scale x H, scale x W)."""
         return self._batches.run(lambda part: sigmoid(self._scaled_logits(part)), images)
 
     def contributions(
@@ -92,7 +92,7 @@ class OnnxBackend:
         )
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on normalized images (B, C, H, W); gives (B, 1, H, W).
+        """Run the network on normalized images (B, C, H, W); gives (B, 1, scale x H, scale x W).
 
         Raises:
             OutOfMemory: If they are too many, or too large.
@@ -123,9 +123,11 @@ class OnnxBackend:
         except REFUSALS as error:
             told = " ".join(str(error).split())
             raise MismatchError(f"{model} does not run on {bands} bands, as its card says: {told}") from error
-        if found != (1, 1, side, side):
+        expected = (1, 1, self.card.scale * side, self.card.scale * side)
+        if found != expected:
             raise MismatchError(
-                f"{model} gives {found} for an image of {bands} x {side} x {side}, not one band"
+                f"{model} gives {found} for an image of {bands} x {side} x {side}; "
+                f"its card says scale {self.card.scale}, so {expected}"
             )
 
     def _move(self, model: Path, gpu: str, options: BackendOptions) -> None:

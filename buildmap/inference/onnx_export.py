@@ -22,7 +22,7 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
     """Write the network as ONNX with free batch size, height and width, and the card in its metadata.
 
     Args:
-        network: Maps (B, C, H, W) to logits (B, 1, H, W).
+        network: Maps (B, C, H, W) to logits (B, 1, scale x H, scale x W).
         card: Written under the metadata key `buildmap`.
         path: Written in place; weights are inside the file.
 

@@ -40,6 +40,11 @@ class Work:
     facts: dict[str, str]
     """All that the strips depend on."""
 
+    @property
+    def grid(self) -> Grid:
+        """What is predicted: the reader's grid, or one as much finer as the model makes it."""
+        return self.reader.grid.scaled(self.job.cutting.scale)
+
 
 def prepare(
     names: tuple[str, ...], prediction: Prediction, running: Running, *, is_layer: bool
@@ -86,7 +91,7 @@ def prepare(
         card=card,
         device=backend.device if len(devices) == 1 else ", ".join(devices),
         reader=reader,
-        facts=plan_facts(job, backend, reader.grid),
+        facts=plan_facts(job, backend, reader.grid.scaled(card.scale)),
     )
     return work, backend
 
@@ -152,7 +157,13 @@ def _cut(card: ModelCard, grid: Grid, prediction: Prediction) -> Cutting:
         rows_per_strip=prediction.rows_per_strip,
     )
     ramp_px = min(ramp_width(halo_px), plan.core_width_px // 2 * 2, plan.core_height_px // 2 * 2)
-    return Cutting(plan=plan, ramp_px=ramp_px, threshold=card.threshold, skip_errors=prediction.skip_errors)
+    return Cutting(
+        plan=plan,
+        ramp_px=ramp_px,
+        threshold=card.threshold,
+        scale=card.scale,
+        skip_errors=prediction.skip_errors,
+    )
 
 
 def _readers(device: str) -> int:

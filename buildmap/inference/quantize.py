@@ -85,12 +85,19 @@ def quantize(model: Path, output: Path, chips: Chips, *, progress: Progress) -> 
         progress: Hears of each model that is judged.
 
     Raises:
-        InputError: If the model is int8 already, or there is no validation ground.
+        InputError: If the model is int8 already or has another scale than 1, or there is no validation
+            ground.
         MismatchError: If the loss is `MOST_LOSS_POINTS` or more.
     """
     floating = OnnxBackend(model, ON_CPU)
     if is_int8(model):
         raise InputError(f"model '{floating.card.title}' is int8 already", hint="export without --int8")
+    if floating.card.scale != 1:
+        raise InputError(
+            f"model '{floating.card.title}' predicts at scale {floating.card.scale}, and int8 is judged on "
+            "truth that has the image's pixels, scale 1",
+            hint="export without --int8",
+        )
     expected = count_by_source(floating, chips.validation_batches())
     if not expected:
         raise InputError(

@@ -15,7 +15,7 @@ from buildmap.execution.prefetch import Waiting, prefetch
 from buildmap.execution.progress import Progress
 from buildmap.inference.backend import Backend
 from buildmap.raster.area import Area
-from buildmap.raster.blend import INVALID, Share, StripBuffer, StripPart, share
+from buildmap.raster.blend import INVALID, Share, StripBuffer, StripPart, enlarge, share
 from buildmap.raster.normalize import fill_invalid
 from buildmap.raster.reader import Reader
 from buildmap.raster.seams import SeamAudit
@@ -28,20 +28,55 @@ _PATIENCE_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutting:
-    """How a raster is cut into windows, and how they are joined again."""
+    """How a raster is cut into windows, and how they are joined again.
+
+    Windows, cores and halos are the raster's pixels. Shares and all that is made of them are predicted
+    pixels, which a model with a scale makes smaller: `scale` of them lie side by side on one of the raster's.
+    """
 
     plan: WindowPlan
-    """All windows."""
+    """All windows, in the raster's pixels."""
     ramp_px: int
-    """Width of the ramp between two windows."""
+    """Width of the ramp between two windows, in the raster's pixels."""
     threshold: float
     """At which the seam audit tells building from none."""
+    scale: int = 1
+    """Predicted pixels per pixel of the raster, along one axis."""
     skip_errors: bool = False
     """Leave a gap where the raster cannot be read, instead of stopping."""
 
+    @property
+    def predicted_width(self) -> int:
+        """Columns that are predicted."""
+        return self.scale * self.plan.width
+
+    @property
+    def predicted_ramp_px(self) -> int:
+        """Width of the ramp in predicted pixels."""
+        return self.scale * self.ramp_px
+
     def share(self, planned: PlannedWindow) -> Share:
-        """Give what a window adds to the sums."""
-        return share(planned, width=self.plan.width, height=self.plan.height, ramp_px=self.ramp_px)
+        """Give what a window adds to the sums, in predicted pixels."""
+        return share(
+            planned.scaled(self.scale),
+            width=self.predicted_width,
+            height=self.scale * self.plan.height,
+            ramp_px=self.predicted_ramp_px,
+        )
+
+    def seen(self, placed: Share) -> tuple[Window, tuple[slice, slice]]:
+        """Give the raster's pixels under a share: the window of them, and which they are of those read."""
+        over, (rows, cols) = placed.window, placed.cut
+        window = Window(
+            col_off=over.col_off // self.scale,
+            row_off=over.row_off // self.scale,
+            width=over.width // self.scale,
+            height=over.height // self.scale,
+        )
+        return window, (self._undone(rows), self._undone(cols))
+
+    def _undone(self, part: slice) -> slice:
+        return slice(part.start // self.scale, part.stop // self.scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +92,7 @@ class StripResult:
     skipped: int
     """Of these, windows the network never saw: nothing in them was valid, or wanted."""
     gaps: tuple[Window, ...]
-    """Cores of windows that could not be read."""
+    """Cores of windows that could not be read, in predicted pixels."""
 
 
 @dataclass(slots=True)
@@ -155,7 +190,7 @@ class _Loaded:
     images: tuple[NDArray[np.generic] | None, ...]
     """(bands, rows, cols) each; None where the network has nothing to see."""
     invalid: tuple[NDArray[np.bool_] | None, ...]
-    """(rows, cols) of the share each; None where all is valid."""
+    """(rows, cols) of the share each, in predicted pixels; None where all is valid."""
     gaps: tuple[Window, ...]
 
 
@@ -186,7 +221,7 @@ class Segmenter:
             reader: The raster, at the GSD the network works at.
             backend: The network.
             cutting: Of the reader's grid.
-            area: Where predictions are wanted; everywhere when None.
+            area: Where predictions are wanted, on the predicted grid; everywhere when None.
             readers: Threads that read.
         """
         self._reader, self._backend, self._cutting, self._area = reader, backend, cutting, area
@@ -263,7 +298,7 @@ class Segmenter:
         """Tell, without reading, whether anything in a window can be valid and is wanted."""
         if self._area is not None and not self._area.touches(placed.window):
             return False
-        return self._reader.has_data(placed.window)
+        return self._reader.has_data(self._cutting.seen(placed)[0])
 
     def _seconds_left(self, batch: _Batch) -> float:
         """Guess how long the rest of a strip takes."""
@@ -276,13 +311,17 @@ class Segmenter:
 
     def _buffer(self) -> StripBuffer:
         cutting = self._cutting
-        return StripBuffer(width=cutting.plan.width, ramp_px=cutting.ramp_px, threshold=cutting.threshold)
+        return StripBuffer(
+            width=cutting.predicted_width, ramp_px=cutting.predicted_ramp_px, threshold=cutting.threshold
+        )
 
     def _outside(self, window: Window) -> NDArray[np.bool_] | None:
         if self._area is None:
             return None
-        rows = Window(col_off=0, row_off=window.row_off, width=self._cutting.plan.width, height=window.height)
-        return self._area.outside(rows)
+        width = self._cutting.predicted_width
+        return self._area.outside(
+            Window(col_off=0, row_off=window.row_off, width=width, height=window.height)
+        )
 
     def _batches(self, index: int, size: int) -> Iterator[_Batch]:
         """Cut a strip into batches of windows of one shape, the same whatever else is predicted."""
@@ -317,7 +356,7 @@ class Segmenter:
                     if not self._cutting.skip_errors:
                         raise
                     logger.warning("gap: %s", error)
-                    gaps.append(planned.core)
+                    gaps.append(planned.core.scaled(self._cutting.scale))
             images.append(image)
             invalid.append(lost)
         return _Loaded(batch=batch, images=tuple(images), invalid=tuple(invalid), gaps=tuple(gaps))
@@ -330,7 +369,7 @@ class Segmenter:
             image = self._reader.read(planned.read)
         except StorageError:
             image = self._reader.read(planned.read)
-        valid = image.valid[placed.cut]
+        valid = image.valid[self._cutting.seen(placed)[1]]
         if not valid.any():
             return None, None
         stride = self._backend.card.stride
@@ -338,7 +377,7 @@ class Segmenter:
         pixels = fill_invalid(image, self._backend.card.data)
         if down or across:
             pixels = np.pad(pixels, ((0, 0), (0, down), (0, across)), mode="edge")
-        return pixels, None if valid.all() else ~valid
+        return pixels, None if valid.all() else enlarge(~valid, self._cutting.scale)
 
     def _predict(self, loaded: _Loaded) -> _Predicted:
         batch = loaded.batch

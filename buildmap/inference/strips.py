@@ -36,7 +36,7 @@ class StripRecord:
     skipped: int
     """Of these, windows the network never saw."""
     gaps: tuple[Window, ...]
-    """Cores of windows that could not be read."""
+    """Cores of windows that could not be read, in predicted pixels."""
 
 
 def record_of(journal: Journal, step: int) -> StripRecord:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from buildmap.contract import ModelCard
+from buildmap.errors import MismatchError
 from buildmap.inference.batches import Batches, largest_batch, out_of_memory
 from buildmap.inference.devices import (
     DEFAULTS,
@@ -50,11 +51,12 @@ class TorchBackend:
         """Put the network on the device and find how much of it it may take.
 
         Args:
-            network: Maps (B, C, H, W) to logits (B, 1, H, W); in evaluation mode, on the CPU.
+            network: Maps (B, C, H, W) to logits (B, 1, scale x H, scale x W); in evaluation mode, on the CPU.
             card: Its card.
             options: Device, threads, memory, precision.
 
         Raises:
+            MismatchError: If its logits are not of the scale its card says.
             ResourceError: If memory is too short, or the device lacks the precision.
         """
         self.card, self.device = card, choose_device(options.device)
@@ -68,6 +70,7 @@ class TorchBackend:
             self._fit_gpu(options)
         else:
             self._fit_cpu(options)
+        self._check()
 
     @property
     def batch(self) -> int:
@@ -75,7 +78,7 @@ class TorchBackend:
         return self._batches.size
 
     def probability(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Run the network on (B, C, H, W) in the raster's own numbers; gives (B, H, W)."""
+        """Run the network on (B, C, H, W) in the raster's own numbers; gives (B, scale x H, scale x W)."""
 
         def run(part: NDArray[np.generic]) -> NDArray[np.float32]:
             with self._on_device():
@@ -97,7 +100,7 @@ class TorchBackend:
         return self._batches.run(run, images)
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on normalized images (B, C, H, W); gives (B, 1, H, W)."""
+        """Run the network on normalized images (B, C, H, W); gives (B, 1, scale x H, scale x W)."""
         with self._on_device():
             return self._fetch(self._logits(self._send(images)))
 
@@ -150,10 +153,20 @@ class TorchBackend:
             self._local.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         return torch.cuda.stream(self._local.stream)
 
-    def _run_empty(self, windows: int, side: int) -> None:
+    def _run_empty(self, windows: int, side: int) -> NDArray[np.float32]:
         images = np.zeros((windows, len(self.card.data.bands), side, side), self.card.data.dtype)
         with self._on_device():
-            self._fetch(self._probability(images))
+            return self._fetch(self._probability(images))
+
+    def _check(self) -> None:
+        """Run the network once on a small image."""
+        side, scale = 2 * self.card.stride, self.card.scale
+        rows, cols = self._run_empty(1, side).shape[1:]
+        if (rows, cols) != (scale * side, scale * side):
+            raise MismatchError(
+                f"model '{self.card.title}' gives {rows} x {cols} for an image of {side} x {side}; "
+                f"its card says scale {scale}"
+            )
 
     def _fit_cpu(self, options: BackendOptions) -> None:
         """Share the cores among the lanes that memory allows."""

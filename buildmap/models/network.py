@@ -4,10 +4,14 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module):
-    """Maps an image (B, bands, H, W) to logits (B, classes, H, W)."""
+    """Maps an image (B, bands, H, W) to logits (B, classes, scale * H, scale * W)."""
 
     stride: int
     """Image sides are multiples of it, and so are moves of the image that merely move the logits."""
+    any_size: bool = False
+    """Images of other sides are taken too."""
+    scale: int = 1
+    """Logits per image pixel, along one axis."""
 
 
 class Segmenter(Network):

@@ -24,6 +24,8 @@ INVALID = 65535
 NODATA = 255
 """In finished rows: a pixel without data."""
 _WIDEST_RAMP_PX = 64
+_ROWS = 64
+"""Rows finished at a time: all at once would take as much memory again as the sums."""
 
 
 def ramp_width(halo_px: int) -> int:
@@ -119,10 +121,19 @@ def accumulate(sums: NDArray[np.uint16], summands: NDArray[np.uint16]) -> None:
 
 def finish(sums: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Turn complete sums into stored values: 0..254 is probability times 254, 255 no data."""
-    rounded = np.minimum(sums, np.uint16(INVALID - 128))  # so that INVALID becomes NODATA
-    rounded += np.uint16(128)
-    rounded >>= 8
-    return rounded.astype(np.uint8)
+    stored = np.empty(sums.shape, np.uint8)
+    for row in range(0, len(sums), _ROWS):
+        # No more than that, so that INVALID becomes NODATA.
+        rounded = np.minimum(sums[row : row + _ROWS], np.uint16(INVALID - 128))
+        rounded += np.uint16(128)
+        rounded >>= 8
+        stored[row : row + _ROWS] = rounded
+    return stored
+
+
+def enlarge(pixels: NDArray[np.bool_], scale: int) -> NDArray[np.bool_]:
+    """Repeat every pixel of (rows, cols) `scale` times along either axis."""
+    return pixels if scale == 1 else pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,6 +116,13 @@ class Grid:
         transform = self.transform @ Affine.scale(self.width / width, self.height / height)
         return replace(self, width=width, height=height, transform=transform)
 
+    def scaled(self, scale: int) -> "Grid":
+        """Give the grid of the same ground in pixels `scale` times smaller; no transform stays none."""
+        transform = self.transform
+        if not transform.is_identity:
+            transform = transform @ Affine.scale(1 / scale)
+        return replace(self, width=self.width * scale, height=self.height * scale, transform=transform)
+
     def part(self, window: Window) -> "Grid":
         """Give a window of this grid as a grid of its own."""
         transform = self.transform @ Affine.translation(window.col_off, window.row_off)

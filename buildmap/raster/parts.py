@@ -5,7 +5,7 @@ the sums it shares with its neighbours, as two bands of rows each, the high byte
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +63,8 @@ def write_part(path: Path, part: StripPart) -> PartRecord:
         StorageError: If the disk refuses it.
     """
     above, below = _split(part.top), _split(part.bottom)
-    pixels = np.concatenate([above, part.rows, below])
     aside = path.with_suffix(".tmp")
-    height, width = pixels.shape
+    height, width = len(above) + len(part.rows) + len(below), part.rows.shape[1]
     try:
         with (
             unreferenced_is_fine(),
@@ -85,7 +84,8 @@ def write_part(path: Path, part: StripPart) -> PartRecord:
                 bigtiff="if_safer",
             ) as dataset,
         ):
-            dataset.write(pixels, 1)
+            for row, pixels in _block_rows((above, part.rows, below)):
+                dataset.write(pixels, 1, window=Window(0, row, width, len(pixels)))
         sync(aside)
     except (RasterioError, CPLE_BaseError) as error:
         raise StorageError(f"cannot write {aside}: {error.__cause__ or error}") from error
@@ -169,6 +169,21 @@ def count_values(rows: NDArray[np.uint8]) -> list[int]:
 def crc(rows: NDArray[np.uint8], before: int = 0) -> int:
     """Give the CRC-32 of values, row by row, continuing that of the rows before."""
     return zlib.crc32(np.ascontiguousarray(rows).data, before)
+
+
+def _block_rows(pieces: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Give pieces, (rows, width) one below the other, a row of blocks at a time, to save a copy of the strip.
+
+    Yields:
+        First row, and the rows from there on.
+    """
+    starts = [0, *np.cumsum([len(piece) for piece in pieces]).tolist()]
+    for row in range(0, starts[-1], _BLOCK_PX):
+        parts = [
+            piece[max(row - start, 0) : max(row + _BLOCK_PX - start, 0)]
+            for start, piece in zip(starts, pieces, strict=False)
+        ]
+        yield row, np.concatenate(parts)
 
 
 def _split(sums: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -81,6 +81,7 @@ def test_a_file_without_a_card_is_no_buildmap_model(text: str | None) -> None:
     [
         ({"strid": 8}, "unknown key 'strid'", "did you mean 'stride'?"),
         ({"stride": 7}, "window_px 256 and halo_px 32 are not multiples of the stride 7", None),
+        ({"scale": 0}, "scale 0 is not positive", None),
         ({"halo_px": 128}, "halo_px 128 leaves no core in window_px 256", None),
         ({"halo_px": -8}, "halo_px -8 leaves no core", None),
         ({"model": {"name": "qqq"}}, "name is 'qqq', not one of", None),

@@ -69,6 +69,7 @@ def test_the_batch_doubles_until_all_lanes_together_fill_the_memory(
             raise out_of_memory("cuda:0", "full")
 
     assert largest_batch(run, make_card(window_px=512), lanes=lanes) == expected
+    assert largest_batch(run, make_card(window_px=128, scale=4), lanes=lanes) == expected
 
 
 def test_no_batch_is_found_where_not_even_one_window_fits() -> None:

@@ -87,6 +87,23 @@ def test_two_models_give_their_mean_and_the_slower_lanes() -> None:
     assert (both.lanes, both.batch, both.device) == (1, 1, "cpu + cuda:0")
 
 
+@dataclass
+class Finer(Bright):
+    """The same, each pixel three times in a row and a column; the slant goes on inside them."""
+
+    def probability(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
+        return super().probability(images.repeat(3, axis=2).repeat(3, axis=3))
+
+
+def test_symmetries_of_a_finer_network_are_undone_in_its_own_pixels() -> None:
+    backend = Finer(make_card(scale=3), slant=0.8)
+    found = Ensemble((backend, backend), tta="d4").probability(IMAGES)
+    fine = IMAGES.repeat(3, axis=2).repeat(3, axis=3)
+    expected = Ensemble((Bright(make_card(), slant=0.8),), tta="d4").probability(fine)
+    assert found.shape == (2, 96, 144)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_contributions_are_the_weighted_mean_of_the_part_that_is_cut_out() -> None:
     both = Ensemble((Bright(make_card()), Bright(make_card(), slant=0.5)), tta="flips")
     cut = (slice(2, 30), slice(5, 45))

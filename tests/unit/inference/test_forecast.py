@@ -8,7 +8,7 @@ from shapely import box
 from buildmap.inference.forecast import forecast
 from buildmap.inference.options import Prediction, Running
 from buildmap.inference.prepare import prepare
-from tests.networks import write_onnx
+from tests.networks import make_card, write_onnx
 from tests.scenes import write_layer, write_raster
 
 
@@ -29,3 +29,19 @@ def test_windows_that_nobody_wants_are_counted_as_skipped(tmp_path: Path) -> Non
     assert found.memory_mb > 50
     assert found.disk_mb == 0
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_disk_and_memory_grow_with_the_square_of_the_scale(tmp_path: Path) -> None:
+    scene = write_raster(tmp_path / "in.tif", np.full((3, 1000, 4000), 9, np.uint8))
+    found = []
+    for scale in (1, 8):
+        model = write_onnx(tmp_path / f"{scale}.onnx", make_card(scale=scale))
+        work, backend = prepare((str(scene),), Prediction(models=(model,)), Running(), is_layer=False)
+        with work.reader:
+            found.append(forecast(work, backend, [0]))
+    assert found[0].windows == found[1].windows == 62
+    pixels = 1000 * 4000 / 1e6
+    assert found[0].disk_mb == round(pixels * (4 / 3 + 1.2))
+    assert found[1].disk_mb == round(64 * pixels * (4 / 3 + 1.2))
+    strip_mb = 4 * 4000 * 64 / 1e6
+    assert found[1].memory_mb - found[0].memory_mb >= 63 * strip_mb - 1

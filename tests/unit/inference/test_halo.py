@@ -69,6 +69,27 @@ def test_without_a_halo_what_differs_is_counted_in_whole_cores(tmp_path: Path) -
     assert row.cost == 1
 
 
+def test_a_finer_network_is_counted_in_its_own_pixels(tmp_path: Path) -> None:
+    image = image_of(np.random.default_rng(1), 240, 200)
+    image.valid[:, 100:] = np.random.default_rng(2).random((240, 100)) < 0.5
+    rows = []
+    for scale in (1, 4):
+        card = make_card(window_px=64, halo_px=0, scale=scale)
+        backend = OnnxBackend(write_onnx(tmp_path / f"{scale}.onnx", card, kernel_px=17))
+        rows += measure_halo(backend, [image], progress=Silent())
+    assert rows[0].flips_per_million > 1000
+    assert rows[1] == rows[0]  # every pixel 16 times
+
+
+def test_a_finer_network_with_a_wide_halo_changes_nothing(tmp_path: Path) -> None:
+    card = make_card(window_px=128, halo_px=32, scale=3)
+    model = write_onnx(tmp_path / "m.onnx", card, kernel_px=17, enlarging="linear")
+    image = image_of(np.random.default_rng(0), 208, 208)
+    (row,) = measure_halo(OnnxBackend(model), [image], progress=Silent())
+    assert row.u8_changed < 0.004
+    assert row.flips_per_million < 50
+
+
 def test_invalid_pixels_do_not_count(tmp_path: Path) -> None:
     backend = backend_of(tmp_path / "m.onnx", window_px=64, halo_px=0, kernel_px=17)
     image = image_of(np.random.default_rng(2), 192, 192)

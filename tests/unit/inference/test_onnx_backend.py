@@ -104,6 +104,31 @@ def test_a_network_that_is_not_what_its_card_says_is_refused_when_loaded(
         OnnxBackend(tmp_path / "m.onnx")
 
 
+@pytest.mark.parametrize(("does", "says"), [(1, 4), (4, 1), (2, 4)])
+def test_a_network_of_another_scale_than_its_card_says_is_refused(
+    tmp_path: Path, does: int, says: int
+) -> None:
+    model = onnx.load(write_onnx(tmp_path / "m.onnx", make_card(scale=does)))
+    onnx.helper.set_model_props(model, {METADATA_KEY: card_to_json(make_card(scale=says))})
+    onnx.save(model, tmp_path / "m.onnx")
+    told = (
+        rf"gives \(1, 1, {32 * does}, {32 * does}\) for an image of 3 x 32 x 32; its card says scale {says}"
+    )
+    with pytest.raises(MismatchError, match=told):
+        OnnxBackend(tmp_path / "m.onnx")
+
+
+def test_a_finer_network_gives_finer_probability_and_is_cut_in_its_own_pixels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (2, 3, 16, 32), np.uint8)
+    expected = OnnxBackend(write_onnx(tmp_path / "1.onnx")).probability(images).repeat(4, 1).repeat(4, 2)
+    backend = OnnxBackend(write_onnx(tmp_path / "4.onnx", make_card(scale=4)))
+    np.testing.assert_allclose(backend.probability(images), expected, atol=1e-6)
+    weights = rng.random((50, 90)).astype(np.float32)
+    found = backend.contributions(images, (slice(3, 53), slice(30, 120)), weights)
+    assert np.abs(found - ONE * weights * expected[:, 3:53, 30:120]).max() < 1.01
+
+
 def test_probability_is_that_of_the_rasters_own_numbers(tmp_path: Path) -> None:
     card = make_card()
     backend = OnnxBackend(write_onnx(tmp_path / "m.onnx", card))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from buildmap.errors import MismatchError
 from buildmap.inference.onnx_backend import OnnxBackend
@@ -36,6 +37,18 @@ def test_onnx_equals_torch_at_other_sizes_than_it_was_traced_at(tmp_path: Path, 
     with torch.inference_mode():
         expected = network(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(backend.logits(images), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_a_finer_network_stays_finer_at_any_size(tmp_path: Path, mode: str) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.Upsample(scale_factor=4, mode=mode)).eval()
+    card = make_card(scale=4)
+    export_onnx(network, card, tmp_path / "m.onnx")
+    assert largest_difference(network, card, tmp_path / "m.onnx") < 1e-5
+    backend = OnnxBackend(tmp_path / "m.onnx")
+    assert backend.card == card
+    assert backend.logits(np.zeros((2, 3, 48, 16), np.float32)).shape == (2, 1, 192, 64)
 
 
 def test_another_networks_file_is_told_apart(tmp_path: Path) -> None:

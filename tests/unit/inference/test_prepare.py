@@ -10,7 +10,7 @@ from shapely import box
 from buildmap.errors import InputError
 from buildmap.inference.options import Prediction, Running
 from buildmap.inference.prepare import Work, prepare
-from tests.networks import write_onnx
+from tests.networks import make_card, write_onnx
 from tests.scenes import write_layer, write_raster
 
 
@@ -25,6 +25,17 @@ def prepared(scene: Path, **options: object) -> Work:
     work, _ = prepare((str(scene),), prediction, Running(), is_layer=False)
     work.reader.close()
     return work
+
+
+def test_what_is_predicted_is_as_much_finer_as_the_model_says(scene: Path) -> None:
+    coarse = prepared(scene)
+    write_onnx(scene.with_name("m.onnx"), make_card(scale=4))
+    finer = prepared(scene)
+    assert coarse.grid == coarse.reader.grid == finer.reader.grid
+    assert finer.grid == coarse.grid.scaled(4)
+    assert finer.job.cutting.plan == coarse.job.cutting.plan
+    assert (finer.job.cutting.predicted_width, finer.job.cutting.predicted_ramp_px) == (1200, 128)
+    assert finer.facts["grid"] != coarse.facts["grid"]
 
 
 def test_windows_are_the_models_or_the_users(scene: Path) -> None:

@@ -105,6 +105,14 @@ def test_a_model_that_loses_too_much_is_refused_with_both_numbers(
     assert not (tmp_path / "q.onnx").exists()
 
 
+def test_a_finer_model_has_no_truth_to_be_judged_on(chips: Chips, tmp_path: Path) -> None:
+    finer = write_onnx(tmp_path / "m.onnx", make_card(scale=4))
+    with pytest.raises(InputError, match="predicts at scale 4") as caught:
+        quantize(finer, tmp_path / "q.onnx", chips, progress=Silent())
+    assert caught.value.hint == "export without --int8"
+    assert not (tmp_path / "q.onnx").exists()
+
+
 def test_without_validation_ground_nothing_can_be_judged(model: Path, tmp_path: Path) -> None:
     write_pair(tmp_path / "data", "town")
     preset = make_preset(data=make_card().data, validation_share=0.0)

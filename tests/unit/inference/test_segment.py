@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from shapely import box
+from torch import from_numpy
+from torch.nn.functional import interpolate
 
 from buildmap.contract import ModelCard
 from buildmap.errors import StorageError
@@ -49,8 +51,26 @@ class Blur:
         return weigh(self.probability(images)[:, *cut], weights)
 
 
+@dataclass
+class Finer(Blur):
+    """The same, enlarged between pixels as a network's last layer does it."""
+
+    card: ModelCard = field(default_factory=lambda: make_card(scale=4))
+
+    def probability(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
+        blurred = from_numpy(super().probability(images)[:, None])
+        finer: NDArray[np.float32] = interpolate(blurred, scale_factor=self.card.scale, mode="bilinear")
+        return np.asarray(finer[:, 0])
+
+
 def cutting(
-    width: int, height: int, *, window_px: int = 128, halo_px: int = 32, rows_per_strip: int = 1
+    width: int,
+    height: int,
+    *,
+    window_px: int = 128,
+    halo_px: int = 32,
+    rows_per_strip: int = 1,
+    scale: int = 1,
 ) -> Cutting:
     plan = plan_evenly(
         width=width,
@@ -60,7 +80,7 @@ def cutting(
         stride=16,
         rows_per_strip=rows_per_strip,
     )
-    return Cutting(plan=plan, ramp_px=ramp_width(halo_px), threshold=0.5)
+    return Cutting(plan=plan, ramp_px=ramp_width(halo_px), threshold=0.5, scale=scale)
 
 
 def assembled(results: list[StripResult]) -> NDArray[np.uint8]:
@@ -198,3 +218,95 @@ def test_seams_are_audited(tmp_path: Path) -> None:
     assert results[0].seams.disagreement / results[0].seams.pixels < 1e-3  # the halo is wider than the reach
     _, results = predicted(noise(tmp_path, 64, 320), Blur(reach=40), cutting(320, 64))
     assert results[0].seams.disagreement / results[0].seams.pixels > 3e-3
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(300, 210), (5, 300), (130, 1)])
+def test_finer_windows_give_what_the_whole_raster_gives(
+    tmp_path: Path, height: int, width: int, scale: int
+) -> None:
+    path = noise(tmp_path, height, width)
+    backend = Finer(make_card(scale=scale))
+    tiled, results = predicted(path, backend, cutting(width, height, scale=scale))
+    with RasterReader(path) as reader:
+        mean = reader.read(reader.grid.window).pixels.mean(0) / 255
+    blurred = uniform_filter(np.pad(mean, ((0, -height % 16), (0, -width % 16)), "edge"), 9, mode="constant")
+    whole = interpolate(from_numpy(blurred)[None, None], scale_factor=scale, mode="bilinear")[0, 0]
+    expected = whole.numpy()[: height * scale, : width * scale]
+    assert tiled.shape == expected.shape
+    assert np.abs(tiled - 254 * expected).max() <= 1
+    assert all(result.part.top.shape[0] in {0, 32 * scale} for result in results)
+
+
+def test_finer_strips_batches_and_readers_change_no_byte(tmp_path: Path) -> None:
+    path = noise(tmp_path, 300, 210)
+    expected, _ = predicted(path, Finer(), cutting(210, 300, scale=4))
+    for rows_per_strip, batch, readers in [(3, 1, 1), (2, 3, 3)]:
+        cut = cutting(210, 300, rows_per_strip=rows_per_strip, scale=4)
+        got, results = predicted(path, Finer(batch=batch), cut, readers=readers)
+        np.testing.assert_array_equal(got, expected)
+        seams = [result.seams for result in results]
+        assert sum(seam.disagreement for seam in seams) < 1e-3 * sum(seam.pixels for seam in seams)
+
+
+def test_a_finer_network_leaves_whole_pixels_of_the_raster_without_data(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(1, 255, (3, 160, 640), np.uint8)
+    pixels[:, rng.random((160, 640)) < 0.2] = 0
+    pixels[:, :, 200:] = 0
+    backend = Finer()
+    path = write_raster(tmp_path / "a.tif", pixels, nodata=0)
+    rows, results = predicted(path, backend, cutting(640, 160, scale=4))
+    np.testing.assert_array_equal(rows == 255, (pixels == 0).all(axis=0).repeat(4, 0).repeat(4, 1))
+    assert [result.skipped for result in results] == [6, 6]
+    assert len(backend.calls) == 2 * 3
+
+
+def test_an_area_may_end_inside_a_pixel_of_the_raster(tmp_path: Path) -> None:
+    path = noise(tmp_path, 160, 320)
+    everywhere, _ = predicted(path, Finer(), cutting(320, 160, scale=4))
+    with RasterReader(path) as reader:
+        grid = reader.grid.scaled(4)
+    left, _, _, top = grid.bounds
+    area = Area(np.array([box(left + 5.125, top - 40.25, left + 30.375, top - 20.5)], object), grid)
+    backend = Finer()
+    rows, _ = predicted(path, backend, cutting(320, 160, scale=4), area=area)
+    wanted = np.zeros(rows.shape, np.bool_)
+    wanted[164:322, 41:243] = True  # eighths of a metre
+    assert (rows[~wanted] == 255).all()
+    np.testing.assert_array_equal(rows[wanted], everywhere[wanted])
+    assert len(backend.calls) == 2
+
+
+def test_a_gap_is_told_in_predicted_pixels(tmp_path: Path) -> None:
+    path = noise(tmp_path, 64, 320)
+
+    class Failing(RasterReader):
+        def read(self, window: Window, *, out_shape: tuple[int, int] | None = None) -> Image:
+            if window.col_off == 64:
+                raise StorageError("bad block")
+            return super().read(window, out_shape=out_shape)
+
+    cut = cutting(320, 64, scale=4)
+    lenient = Cutting(plan=cut.plan, ramp_px=cut.ramp_px, threshold=0.5, scale=4, skip_errors=True)
+    with Failing(path) as reader:
+        ((_, result),) = Segmenter(reader, Finer(), lenient).strips([0], Silent())
+    assert result.gaps == (Window(col_off=384, row_off=0, width=256, height=256),)
+    assert (result.part.rows[:, 384:640] == 255).all()
+    assert (result.part.rows[:, 640 + 64 :] < 255).all()
+
+
+def test_only_what_lies_under_a_share_decides_whether_a_window_is_needed(tmp_path: Path) -> None:
+    path, cut = noise(tmp_path, 64, 320), cutting(320, 64, scale=4)
+    asked = []
+
+    class Knowing(RasterReader):
+        def has_data(self, window: Window) -> bool:
+            asked.append(window)
+            return False
+
+    with Knowing(path) as reader:
+        segmenter = Segmenter(reader, Finer(), cut)
+        assert not any(segmenter.needs(cut.share(planned)) for planned in cut.plan)
+    coarse = [cutting(320, 64).share(planned).window for planned in cut.plan]
+    assert asked == coarse

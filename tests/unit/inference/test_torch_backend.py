@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from buildmap.errors import ResourceError
+from buildmap.errors import MismatchError, ResourceError
 from buildmap.inference.devices import BackendOptions
 from buildmap.inference.torch_backend import TorchBackend, open_torch
 from buildmap.models import build_model
 from buildmap.models.checkpoint import save_checkpoint
 from buildmap.preset import Model
-from buildmap.raster.blend import weigh
+from buildmap.raster.blend import ONE, weigh
 from buildmap.raster.normalize import scale_pixels
 from tests.networks import make_card
 
@@ -109,6 +109,38 @@ class Cramped(nn.Module):
         if len(image) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
         return image[:, :1]
+
+
+class Finer(nn.Module):
+    """Enlarges the mean of the bands."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.enlarge = nn.Upsample(scale_factor=scale, mode="bilinear")
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.enlarge(image.mean(1, keepdim=True))
+
+
+def test_a_finer_network_gives_finer_probability_and_is_cut_in_its_own_pixels() -> None:
+    card = make_card(scale=4)
+    backend = TorchBackend(Finer(4), card, replace(CPU, batch=2))
+    images = RNG.integers(0, 255, (3, 3, 16, 32), np.uint8)
+    mean = torch.from_numpy(scale_pixels(images, card.data)).mean(1, keepdim=True)
+    logits = nn.functional.interpolate(mean, scale_factor=4, mode="bilinear")[:, 0]
+    expected = logits.sigmoid().numpy()
+    np.testing.assert_allclose(backend.probability(images), expected, atol=1e-6)
+    weights = RNG.random((50, 90)).astype(np.float32)
+    found = backend.contributions(images, (slice(3, 53), slice(30, 120)), weights)
+    assert np.abs(found - ONE * weights * expected[:, 3:53, 30:120]).max() < 1.01
+
+
+@pytest.mark.parametrize(("does", "says"), [(1, 4), (4, 1), (2, 4)])
+def test_a_network_of_another_scale_than_its_card_says_is_refused(does: int, says: int) -> None:
+    network = Finer(does) if does > 1 else trained()
+    told = f"'bright is building' gives {32 * does} x {32 * does} for an image of 32 x 32; .* scale {says}"
+    with pytest.raises(MismatchError, match=told):
+        TorchBackend(network, make_card(scale=says), CPU)
 
 
 def test_memory_that_runs_out_in_the_middle_halves_the_batch(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from buildmap.raster.blend import (
     ONE,
     StripBuffer,
     accumulate,
+    enlarge,
     finish,
     handover,
     ramp_width,
@@ -74,3 +75,9 @@ def test_the_ramp_is_even_and_within_the_halo() -> None:
 def test_a_strip_without_rows_is_a_mistake_of_the_program() -> None:
     with pytest.raises(ValueError, match="no row of cores"):
         StripBuffer(width=4, ramp_px=0, threshold=0.5).part()
+
+
+def test_every_pixel_is_repeated_down_and_across() -> None:
+    pixels = np.random.default_rng(0).random((3, 5)) < 0.5
+    np.testing.assert_array_equal(enlarge(pixels, 3), np.kron(pixels, np.ones((3, 3))) == 1)
+    assert enlarge(pixels, 1) is pixels

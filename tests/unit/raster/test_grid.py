@@ -100,3 +100,18 @@ def test_a_box_that_misses_or_is_none_is_refused() -> None:
         grid.window_of((0, 0, 400_000, 5_000_000))
     with pytest.raises(InputError, match="is empty"):
         grid.window_of((400_010, 0, 400_000, 5_000_000))
+
+
+@pytest.mark.parametrize("transform", [ORIGIN, Affine(9, 2, 399_960, 3, -10, 5_300_040)])
+@pytest.mark.parametrize("scale", [1, 3, 4])
+def test_a_finer_grid_has_its_corners_where_the_pixels_corners_are(transform: Affine, scale: int) -> None:
+    coarse = grid(transform, "EPSG:32633", 10_980, 8_000)
+    finer = coarse.scaled(scale)
+    assert (finer.width, finer.height, finer.crs) == (10_980 * scale, 8_000 * scale, coarse.crs)
+    for corner in [(0, 0), (1, 0), (0, 1), (10_980, 8_000)]:
+        there = finer.transform @ (corner[0] * scale, corner[1] * scale)
+        assert there == pytest.approx(coarse.transform @ corner, abs=1e-6 * transform.a / scale)
+
+
+def test_a_finer_grid_without_a_place_gets_none() -> None:
+    assert grid(Affine.identity(), None).scaled(4).transform.is_identity

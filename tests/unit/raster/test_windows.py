@@ -2,7 +2,7 @@
 
 import pytest
 
-from buildmap.raster.windows import WindowPlan, plan_evenly, plan_windows
+from buildmap.raster.windows import PlannedWindow, Window, WindowPlan, plan_evenly, plan_windows
 
 
 def test_strips_are_full_rows_of_cores_from_top_to_bottom() -> None:
@@ -35,3 +35,12 @@ def test_a_raster_as_large_as_a_window_is_one() -> None:
 def test_nonsense_is_refused(width: int, core_px: int, halo_px: int) -> None:
     with pytest.raises(ValueError, match="bad window plan"):
         list(plan_windows(width=width, height=5, core_px=core_px, halo_px=halo_px))
+
+
+def test_finer_pixels_cover_the_same_ground() -> None:
+    core = Window(col_off=16, row_off=32, width=8, height=4)
+    read = core.grow(2, width=24, height=99)
+    planned = PlannedWindow(core=core, read=read).scaled(4)
+    assert planned.core == Window(col_off=64, row_off=128, width=32, height=16)
+    assert planned.read == Window(col_off=56, row_off=120, width=40, height=32)
+    assert planned.scaled(1) == planned

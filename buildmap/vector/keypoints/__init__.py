@@ -1,0 +1,1 @@
+"""From the corners that a network sees to polygons."""

@@ -151,12 +151,19 @@ def place_chip(bounds: Window, *, row: int, col: int, side_px: int, rng: np.rand
     return Window(col_off=left, row_off=top, width=width, height=height)
 
 
-def plan_validation(source: TrainingSource, *, chip_px: int) -> Iterator[ValidationChip]:
+def plan_validation(
+    source: TrainingSource, *, chip_px: int, ground: Sequence[Window] | None = None
+) -> Iterator[ValidationChip]:
     """Cover the validation ground of a source: every pixel is owned by exactly one chip.
 
     The last chips of a row or column are shifted inwards.
+
+    Args:
+        source: What will be read.
+        chip_px: Side of a chip.
+        ground: Disjoint rectangles to cover instead.
     """
-    for rectangle in source.ground.validation:
+    for rectangle in source.ground.validation if ground is None else ground:
         for top, shared_rows in _starts(rectangle.height, chip_px):
             for left, shared_cols in _starts(rectangle.width, chip_px):
                 window = Window(

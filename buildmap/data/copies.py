@@ -95,12 +95,17 @@ class MemoryRaster:
 class MemoryMask:
     """A mask raster's truth, in memory."""
 
-    def __init__(self, raster: MemoryRaster) -> None:
-        """Take a raster of the share of building, 0..255, valid where known."""
-        self._raster = raster
+    def __init__(self, raster: MemoryRaster, *, scale: int = 1) -> None:
+        """Take a raster of the share of building, 0..255, valid where known.
+
+        Args:
+            raster: Closed with this.
+            scale: Its pixels per pixel of the working grid, along one axis.
+        """
+        self._raster, self._scale = raster, scale
 
     def draw(self, window: Window, *, out_shape: tuple[int, int]) -> Truth:
-        share = self._raster.read(window, out_shape=out_shape)
+        share = self._raster.read(_times(window, self._scale), out_shape=out_shape)
         return Truth(building=share.pixels[0] >= _HALF_COVER, known=share.valid)
 
     def close(self) -> None:
@@ -114,9 +119,9 @@ def image_bytes(reader: Copyable, ground: Window) -> int:
     return int(ground.width * ground.height * pixel_bytes)
 
 
-def mask_bytes(ground: Window) -> int:
+def mask_bytes(ground: Window, *, scale: int = 1) -> int:
     """Give the memory that a copy of a mask raster takes."""
-    return 2 * ground.width * ground.height
+    return 2 * ground.width * ground.height * scale**2
 
 
 def copy_image(reader: Copyable, ground: Window) -> MemoryRaster:
@@ -135,8 +140,14 @@ def copy_image(reader: Copyable, ground: Window) -> MemoryRaster:
     return MemoryRaster(file, ground=ground, bands=bands)
 
 
-def copy_mask(truth: MaskTruth, grid: Grid, ground: Window) -> tuple[MemoryMask, int]:
+def copy_mask(truth: MaskTruth, grid: Grid, ground: Window, *, scale: int = 1) -> tuple[MemoryMask, int]:
     """Copy a mask raster's share of building on part of the working grid.
+
+    Args:
+        truth: What to copy.
+        grid: The working grid.
+        ground: The part of it.
+        scale: Pixels of the copy per pixel of the working grid, along one axis.
 
     Returns:
         The copy, and its number of building pixels.
@@ -145,14 +156,21 @@ def copy_mask(truth: MaskTruth, grid: Grid, ground: Window) -> tuple[MemoryMask,
         StorageError: If the mask cannot be read.
     """
     file, count = MemoryFile(ext=".tif"), 0
-    with _create(file, grid, ground, bands=1, dtype=np.dtype(np.uint8)) as dataset:
-        for part, place in _parts(ground):
-            share, known = truth.cover(part, out_shape=(part.height, part.width))
+    finer = replace(
+        grid,
+        width=grid.width * scale,
+        height=grid.height * scale,
+        transform=grid.transform @ Affine.scale(1 / scale),
+    )
+    with _create(file, finer, _times(ground, scale), bands=1, dtype=np.dtype(np.uint8)) as dataset:
+        for part, whole in _parts(ground):
+            place = FloatWindow(*(scale * side for side in whole.flatten()))
+            share, known = truth.cover(part, out_shape=(part.height * scale, part.width * scale))
             steps = np.rint(share * _COVER_STEPS).astype(np.uint8)
             dataset.write(steps, 1, window=place)
             dataset.write_mask(known, window=place)
             count += int((steps[known] >= _HALF_COVER).sum())
-    return MemoryMask(MemoryRaster(file, ground=ground, bands=1)), count
+    return MemoryMask(MemoryRaster(file, ground=_times(ground, scale), bands=1), scale=scale), count
 
 
 @contextmanager
@@ -182,6 +200,16 @@ def _create(
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), file.open(**profile) as dataset:
             yield dataset
         unless_filled.pop_all()
+
+
+def _times(window: Window, scale: int) -> Window:
+    """Give a window in pixels of a grid that is `scale` times finer."""
+    return Window(
+        col_off=window.col_off * scale,
+        row_off=window.row_off * scale,
+        width=window.width * scale,
+        height=window.height * scale,
+    )
 
 
 def _parts(ground: Window) -> Iterator[tuple[Window, FloatWindow]]:

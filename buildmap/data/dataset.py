@@ -14,6 +14,7 @@ from buildmap.data.augment import draw_turn, turn, vary_colors
 from buildmap.data.chips import ValidationChip, ValidMap, map_valid, pad, plan_validation
 from buildmap.data.sampling import Drawn, Sampler
 from buildmap.data.sources import DEFAULT_MEMORY_BYTES, Sample, TrainingSource, open_sources
+from buildmap.data.triplets import PAIRS, Triplets
 from buildmap.errors import InputError
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
@@ -28,6 +29,7 @@ D = TypeVar("D", bound=np.generic)
 _MOST_READS = 5
 _CELLS_PER_CHIP = 16
 _AHEAD_PER_WORKER = 4
+_WHITE = np.float32(255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +39,17 @@ class Batch:
     image: NDArray[np.float32]
     """(B, bands, rows, cols), normalized; 0 where the raster is not valid."""
     target: NDArray[np.float32]
-    """(B, rows, cols), 1 = building."""
+    """(B, rows, cols), 1 = building; `scale` pixels per pixel of the image along one axis."""
     valid: NDArray[np.bool_]
-    """(B, rows, cols), True = counts: has data, is annotated, and belongs to this chip."""
+    """As `target`, True = counts: has data, is annotated, and belongs to this chip."""
     names: tuple[str, ...]
     """(B,) the source of each chip."""
     places: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 5), np.int64))
     """(B, 5) where each training chip lies: number of its map, col_off, row_off, width, height on the
     source's grid; (0, 5) for validation chips."""
+    picture: NDArray[np.float32] | None = None
+    """(B, 3, rows, cols) map of the ground: red, green, blue, 0..1; 0 where a chip is padded. None where
+    there are no maps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,8 @@ class SourceSummary:
     """Polygons on the annotated ground; None for a mask raster."""
     repairs: Repairs | None
     """What was repaired or dropped of them; None for a mask raster."""
+    test_chips: float = 0.0
+    """Valid ground kept for the test, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +77,11 @@ class _Chip:
     valid: NDArray[np.bool_]
     name: str
     place: tuple[int, ...] = ()
+    picture: NDArray[np.uint8] | None = None
 
 
 class Chips:
-    """Training and validation chips of a data folder.
+    """Training and validation chips of a data folder, and chips to test on.
 
     Batches may be made in several threads. Use it as a context manager.
     """
@@ -86,6 +94,7 @@ class Chips:
         workers: int = 2,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         progress: Progress | None = None,
+        triplets: Triplets = PAIRS,
     ) -> None:
         """Open all sources.
 
@@ -95,16 +104,20 @@ class Chips:
             workers: Threads that read validation chips.
             memory_bytes: Limit of the copies of sources in memory.
             progress: Hears of each source.
+            triplets: Says how fine masks are, which maps chips show, and what is kept for the test.
 
         Raises:
-            MissingInput: If there is no data folder.
-            InputError: If sources cannot be used, or there is no valid ground to learn from.
+            MissingInput: If there is no data folder, or no file of a map.
+            InputError: If sources or maps cannot be used, or there is no valid ground to learn from.
             StorageError: If a file cannot be read.
         """
         self._preset = preset
         self._workers = workers
+        self._scale = triplets.scale
         with ExitStack() as stack:
-            self.sources = open_sources(root, preset, memory_bytes=memory_bytes, progress=progress)
+            self.sources = open_sources(
+                root, preset, memory_bytes=memory_bytes, progress=progress, triplets=triplets
+            )
             for source in self.sources:
                 stack.callback(source.close)
             self._maps = [self._map(s, window) for s in self.sources for window in s.ground.train]
@@ -192,13 +205,27 @@ class Chips:
         Raises:
             StorageError: If a file cannot be read.
         """
-        training = self._preset.training
-        batch_size = max(round(training.batch_size * (training.chip_px / self._validation_chip_px) ** 2), 1)
-        plan = (
+        return self._cover(
             chip
             for source in self.sources
             for chip in plan_validation(source, chip_px=self._validation_chip_px)
         )
+
+    def test_batches(self) -> Iterator[Batch]:
+        """Cover the ground kept for the test, as `validation_batches` does its own.
+
+        Raises:
+            StorageError: If a file cannot be read.
+        """
+        return self._cover(
+            chip
+            for source in self.sources
+            for chip in plan_validation(source, chip_px=self._validation_chip_px, ground=source.ground.test)
+        )
+
+    def _cover(self, plan: Iterator[ValidationChip]) -> Iterator[Batch]:
+        training = self._preset.training
+        batch_size = max(round(training.batch_size * (training.chip_px / self._validation_chip_px) ** 2), 1)
         ahead = _AHEAD_PER_WORKER * self._workers
         with closing(prefetch(self._validation_chip, plan, workers=self._workers, ahead=ahead)) as made:
             counting = (chip for chip in made if chip.valid.any())
@@ -212,20 +239,22 @@ class Chips:
 
     def _training_chip(self, step: int, index: int) -> _Chip:
         augment, chip_px = self._preset.augment, self._preset.training.chip_px
+        finer_px = chip_px * self._scale
         rng = np.random.default_rng([self._preset.training.seed, step, index])
         drawn, sample = self._draw_sample(rng)
         mirror, quarters = draw_turn(augment, rng)
 
-        def lay(array: NDArray[D]) -> NDArray[D]:
-            return turn(pad(array, chip_px), mirror=mirror, quarters=quarters)
+        def lay(array: NDArray[D], side_px: int) -> NDArray[D]:
+            return turn(pad(array, side_px), mirror=mirror, quarters=quarters)
 
-        image = Image(pixels=lay(sample.image.pixels), valid=lay(sample.image.valid))
+        image = Image(pixels=lay(sample.image.pixels, chip_px), valid=lay(sample.image.valid, chip_px))
         return _Chip(
             image=vary_colors(image, augment, self._preset.data, rng),
-            target=lay(sample.building),
-            valid=lay(sample.valid),
+            target=lay(sample.building, finer_px),
+            valid=lay(sample.valid, finer_px),
             name=self._maps[drawn.number].source.name,
             place=drawn.place,
+            picture=None if sample.picture is None else lay(sample.picture, finer_px),
         )
 
     def _draw_sample(self, rng: np.random.Generator) -> tuple[Drawn, Sample]:
@@ -234,21 +263,23 @@ class Chips:
         for _ in range(_MOST_READS):
             drawn = self._sampler.draw(ground, rng)
             out_shape = _resampled(drawn.window, drawn.side_px, self._preset.training.chip_px)
-            sample = self._maps[drawn.number].source.read(drawn.window, out_shape=out_shape)
+            sample = self._maps[drawn.number].source.read_triplet(drawn.window, out_shape=out_shape)
             if not shows_building or (sample.building & sample.valid).any():
                 break
         return drawn, sample
 
     def _validation_chip(self, planned: ValidationChip) -> _Chip:
         window, chip_px = planned.window, self._validation_chip_px
-        sample = planned.source.read(window, out_shape=(window.height, window.width))
-        sample.valid[: planned.shared_rows] = False
-        sample.valid[:, : planned.shared_cols] = False
+        sample = planned.source.read_triplet(window, out_shape=(window.height, window.width))
+        sample.valid[: planned.shared_rows * self._scale] = False
+        sample.valid[:, : planned.shared_cols * self._scale] = False
+        finer_px = chip_px * self._scale
         return _Chip(
             image=pad(normalize(sample.image, self._preset.data), chip_px),
-            target=pad(sample.building, chip_px),
-            valid=pad(sample.valid, chip_px),
+            target=pad(sample.building, finer_px),
+            valid=pad(sample.valid, finer_px),
             name=planned.source.name,
+            picture=None if sample.picture is None else pad(sample.picture, finer_px),
         )
 
     def _map(self, source: TrainingSource, window: Window) -> ValidMap:
@@ -260,13 +291,17 @@ class Chips:
 
     def _summarize(self, source: TrainingSource) -> SourceSummary:
         chip_px2 = self._preset.training.chip_px**2
-        validation = [self._map(source, window) for window in source.ground.validation]
+        validation, test = (
+            sum(self._map(source, window).valid_px for window in windows) / chip_px2
+            for windows in (source.ground.validation, source.ground.test)
+        )
         return SourceSummary(
             name=source.name,
             training_chips=sum(valid.valid_px for valid in self._maps if valid.source is source) / chip_px2,
-            validation_chips=sum(valid.valid_px for valid in validation) / chip_px2,
+            validation_chips=validation,
             footprints=source.footprints,
             repairs=source.repairs,
+            test_chips=test,
         )
 
 
@@ -277,10 +312,12 @@ def _resampled(window: Window, side_px: int, chip_px: int) -> tuple[int, int]:
 
 
 def _stack(chips: list[_Chip]) -> Batch:
+    pictures = [chip.picture for chip in chips if chip.picture is not None]
     return Batch(
         image=np.stack([chip.image for chip in chips]),
         target=np.stack([chip.target for chip in chips]).astype(np.float32),
         valid=np.stack([chip.valid for chip in chips]),
         names=tuple(chip.name for chip in chips),
         places=np.array([chip.place for chip in chips if chip.place], np.int64).reshape(-1, 5),
+        picture=np.stack(pictures).astype(np.float32) / _WHITE if pictures else None,
     )

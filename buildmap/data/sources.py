@@ -16,10 +16,12 @@ from buildmap.data.coco import CocoFiles
 from buildmap.data.copies import Copyable, Pixels, copy_image, image_bytes, mask_bytes
 from buildmap.data.lattice import split_together
 from buildmap.data.leaks import Patch, connected_groups, is_placed, shared_m2
+from buildmap.data.map_picture import MapPicture
 from buildmap.data.missing import Dropped, LearningTruth
 from buildmap.data.pairs import RASTER_SUFFIXES, bad_inputs, find_pairs
 from buildmap.data.rescale import RescaledReader
-from buildmap.data.split import Ground, overlap, scale_window, split_generator, split_ground
+from buildmap.data.split import Ground, common, overlap, scale_window, split_generator, split_ground
+from buildmap.data.triplets import PAIRS, Triplets, check_shown, enlarge, open_picture
 from buildmap.data.truths import Truths, open_truths
 from buildmap.errors import InputError, MissingInput
 from buildmap.execution.progress import Progress, Silent
@@ -43,6 +45,8 @@ class Sample:
     """(rows, cols), True = building."""
     valid: NDArray[np.bool_]
     """(rows, cols), True = has data and is annotated."""
+    picture: NDArray[np.uint8] | None = None
+    """(3, rows, cols) red, green, blue of the map; None where it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,10 @@ class TrainingSource:
     """False where the annotations show none."""
     dropped: Dropped | None = None
     """What was taken out of the truth of the training ground; None where nothing was to be."""
+    scale: int = 1
+    """Pixels of mask and picture per pixel of the image in a triplet, along one axis."""
+    picture: MapPicture | None = None
+    """The map of the ground; None where there is none."""
 
     def read(self, window: Window, *, out_shape: tuple[int, int]) -> Sample:
         """Read a window of `grid`, resampled to `out_shape` rows and columns.
@@ -81,6 +89,22 @@ class TrainingSource:
         image = self.pixels.read(window, out_shape=out_shape)
         truth = self.annotations.draw(window, out_shape=out_shape)
         return Sample(image=image, building=truth.building, valid=image.valid & truth.known)
+
+    def read_triplet(self, window: Window, *, out_shape: tuple[int, int]) -> Sample:
+        """Read a window of `grid`: its image as `read` does, all else `scale` times finer.
+
+        Raises:
+            StorageError: If a file cannot be read there.
+        """
+        image = self.pixels.read(window, out_shape=out_shape)
+        finer = out_shape[0] * self.scale, out_shape[1] * self.scale
+        truth = self.annotations.draw(window, out_shape=finer)
+        return Sample(
+            image=image,
+            building=truth.building,
+            valid=enlarge(image.valid, self.scale) & truth.known,
+            picture=None if self.picture is None else self.picture.draw(window, out_shape=finer),
+        )
 
     def close(self) -> None:
         """Close files and free memory."""
@@ -119,6 +143,7 @@ def open_sources(
     *,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     progress: Progress | None = None,
+    triplets: Triplets = PAIRS,
 ) -> tuple[TrainingSource, ...]:
     """Open every source that the preset lists, or that is found in `root`.
 
@@ -127,11 +152,12 @@ def open_sources(
         preset: Says GSD, bands, sources, how to split and how many buildings to drop.
         memory_bytes: Limit of all copies in memory; sources that do not fit are read from disk.
         progress: Hears of each source.
+        triplets: Says how fine masks are, which maps to draw, and what to keep for the test.
 
     Raises:
-        MissingInput: If there is no data folder.
-        InputError: If sources cannot be used, all of which are named; if there are no buildings at all, or
-            training ground of one source is validation ground of another.
+        MissingInput: If there is no data folder, or no file of a map.
+        InputError: If sources or maps cannot be used; if there are no buildings at all, or training ground of
+            one source is kept to judge by in another.
         StorageError: If a file cannot be read.
     """
     pairs, faults = find_pairs(root, preset.sources)
@@ -144,7 +170,7 @@ def open_sources(
         left_bytes = memory_bytes
         for pair in pairs:
             try:
-                source, used_bytes = _open(root, pair, preset, coco, left_bytes)
+                source, used_bytes = _open(root, pair, preset, coco, left_bytes, triplets.scale)
             except InputError as error:
                 problems.append(error)
             else:
@@ -154,16 +180,25 @@ def open_sources(
             listener.advance()
         if problems:
             raise _joined(root, problems)
-        grounds = _share_out(sources, preset.training)
+        grounds = _share_out(sources, preset.training, triplets.test_share)
         _check_leaks(root, sources, grounds)
         if not any(source.truths.has_buildings for source in sources):
             raise InputError(f"{root}: no annotation shows a building on the ground of its raster")
+        finished = [
+            _finish(root, source, ground, triplets) for source, ground in zip(sources, grounds, strict=True)
+        ]
+        check_shown(root, triplets, [source.picture for source in finished])
         stack.pop_all()
-    return tuple(_finish(source, ground) for source, ground in zip(sources, grounds, strict=True))
+    return tuple(finished)
 
 
 def _open(
-    root: Path, pair: presets.Source, preset: presets.Preset, coco: CocoFiles, left_bytes: int
+    root: Path,
+    pair: presets.Source,
+    preset: presets.Preset,
+    coco: CocoFiles,
+    left_bytes: int,
+    scale: int,
 ) -> tuple[_Opened, int]:
     """Open one source, and say what it takes of the memory left."""
     path = root / pair.annotations
@@ -176,7 +211,7 @@ def _open(
             raise InputError(f"{pair.image}: {error}") from error
         truths = open_truths(path, reader, window, pair=pair, training=preset.training, coco=coco)
         stack.callback(truths.close)
-        used_bytes = image_bytes(image, window) + truths.masks * mask_bytes(window)
+        used_bytes = image_bytes(image, window) + truths.masks * mask_bytes(window, scale=scale)
         fits = used_bytes <= left_bytes
         opened = _Opened(
             pair=pair,
@@ -184,7 +219,7 @@ def _open(
             grid=reader.grid,
             window=window,
             pixels=copy_image(image, window) if fits else image,
-            truths=truths.copied(reader.grid, window) if fits else truths,
+            truths=truths.copied(reader.grid, window, scale=scale) if fits else truths,
             all_valid=image.all_valid and path.suffix.lower() not in RASTER_SUFFIXES,
         )
         if not fits:
@@ -218,7 +253,7 @@ def open_image(root: Path, pair: presets.Source, data: presets.Data) -> tuple[Ra
     return reader, pixels
 
 
-def _finish(source: _Opened, ground: Ground) -> TrainingSource:
+def _finish(root: Path, source: _Opened, ground: Ground, triplets: Triplets) -> TrainingSource:
     truths = source.truths
     return TrainingSource(
         name=source.name,
@@ -232,13 +267,17 @@ def _finish(source: _Opened, ground: Ground) -> TrainingSource:
         repairs=truths.repairs,
         has_buildings=truths.has_buildings,
         dropped=None if truths.fates is None else truths.fates.count(ground.train),
+        scale=triplets.scale,
+        picture=open_picture(
+            root, triplets, name=source.name, grid=source.grid, ground=ground.train + ground.kept
+        ),
     )
 
 
 def _to_learn_from(truths: Truths, ground: Ground) -> Annotations:
     """Choose the truth, or for each part of the ground its own."""
     if truths.whole is not None and truths.thinned is not None:
-        return LearningTruth(truths.thinned, truths.whole, ground.validation)
+        return LearningTruth(truths.thinned, truths.whole, ground.kept)
     truth = truths.thinned or truths.whole
     if truth is None:
         raise ValueError("a source without any truth")
@@ -250,7 +289,7 @@ def _gsd_m(grid: Grid) -> float | None:
     return None if size is None else (size[0] * size[1]) ** 0.5
 
 
-def _share_out(sources: Sequence[_Opened], training: presets.Training) -> list[Ground]:
+def _share_out(sources: Sequence[_Opened], training: presets.Training, test_share: float) -> list[Ground]:
     """Say what of every source is for which use; rasters of the same ground are split alike."""
     grounds = [_whole_ground(source) for source in sources]
     to_split = [number for number, source in enumerate(sources) if source.pair.use == "split"]
@@ -259,29 +298,44 @@ def _share_out(sources: Sequence[_Opened], training: presets.Training) -> list[G
     groups = connected_groups(grids, windows, placed)
     groups += [[number] for number in to_split if not is_placed(sources[number].grid)]
     for group in groups:
-        name = sources[group[0]].name
         if len(group) > 1:
-            shared = split_together(
-                [grids[number] for number in group],
-                [windows[number] for number in group],
-                chip_px=training.chip_px,
-                share=training.validation_share,
-                seed=training.seed,
-                name=name,
-                valid_shares=[_valid_share(sources[number]) for number in group],
-            )
+            shared = _split_group([sources[number] for number in group], training, test_share)
         else:
             shared = [
                 split_ground(
                     windows[group[0]],
                     chip_px=training.chip_px,
                     share=training.validation_share,
-                    rng=split_generator(training.seed, name),
+                    rng=split_generator(training.seed, sources[group[0]].name),
+                    test_share=test_share,
                 )
             ]
         for number, ground in zip(group, shared, strict=True):
             grounds[number] = ground
     return grounds
+
+
+def _split_group(sources: Sequence[_Opened], training: presets.Training, test_share: float) -> list[Ground]:
+    """Split rasters that overlap, twice: cells come in one order, so a larger share adds to a smaller."""
+
+    def split(share: float) -> list[Ground]:
+        return split_together(
+            [source.grid for source in sources],
+            [source.window for source in sources],
+            chip_px=training.chip_px,
+            share=share,
+            seed=training.seed,
+            name=sources[0].name,
+            valid_shares=[_valid_share(source) for source in sources],
+        )
+
+    grounds = split(training.validation_share)
+    if test_share == 0:
+        return grounds
+    return [
+        Ground(train=both.train, validation=one.validation, test=common(both.validation, one.train))
+        for one, both in zip(grounds, split(training.validation_share + test_share), strict=True)
+    ]
 
 
 def _valid_share(source: _Opened) -> Callable[[Window], float] | None:
@@ -325,7 +379,7 @@ def _leaks_of_one_raster(sources: Sequence[_Opened], grounds: Sequence[Ground]) 
             for other in listed:
                 pairs = sources[one].pair, sources[other].pair
                 if one != other and any(
-                    overlap(train, kept) for train in grounds[one].train for kept in grounds[other].validation
+                    overlap(train, kept) for train in grounds[one].train for kept in grounds[other].kept
                 ):
                     problems.append(
                         f"{pairs[0].image}: window_px {_text(pairs[0])} for {pairs[0].use} and "
@@ -336,7 +390,7 @@ def _leaks_of_one_raster(sources: Sequence[_Opened], grounds: Sequence[Ground]) 
 
 def _leaks_between_rasters(sources: Sequence[_Opened], grounds: Sequence[Ground]) -> list[str]:
     train = [Patch(owner=n, window=window) for n, ground in enumerate(grounds) for window in ground.train]
-    kept = [Patch(owner=n, window=window) for n, ground in enumerate(grounds) for window in ground.validation]
+    kept = [Patch(owner=n, window=window) for n, ground in enumerate(grounds) for window in ground.kept]
     shared = shared_m2([source.grid for source in sources], train, kept)
     return [
         f"{one.image} for {_use(one, 'training')} and {other.image} for {_use(other, 'validation')} "

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from buildmap.raster.windows import Window
 
 _BLOCK_CHIPS = 4
 _FEWEST_BLOCKS = 5
+_TRAIN, _VALIDATION, _TEST = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,13 @@ class Ground:
     """Disjoint rectangles that training chips lie in."""
     validation: tuple[Window, ...]
     """Disjoint rectangles that validation chips cover; none touches `train`."""
+    test: tuple[Window, ...] = ()
+    """Disjoint rectangles for the last judgement; none touches the others."""
+
+    @property
+    def kept(self) -> tuple[Window, ...]:
+        """All that is not learned from."""
+        return self.validation + self.test
 
 
 def scale_window(window_px: tuple[int, ...] | None, native: Grid, working: Grid) -> Window:
@@ -51,8 +59,10 @@ def scale_window(window_px: tuple[int, ...] | None, native: Grid, working: Grid)
     return Window(col_off=left, row_off=top, width=right - left, height=bottom - top)
 
 
-def split_ground(window: Window, *, chip_px: int, share: float, rng: np.random.Generator) -> Ground:
-    """Share out blocks of ground, about four chips wide, between training and validation.
+def split_ground(
+    window: Window, *, chip_px: int, share: float, rng: np.random.Generator, test_share: float = 0.0
+) -> Ground:
+    """Share out blocks of ground, about four chips wide, between training, validation and test.
 
     Ground too small for five such blocks is cut once, across its longer side, so that what is left
     to learn from stays in one piece.
@@ -62,24 +72,29 @@ def split_ground(window: Window, *, chip_px: int, share: float, rng: np.random.G
         chip_px: Side of a chip.
         share: Share of the ground kept for validation, 0..1; of blocks, at least one unless it is 0.
         rng: Says which blocks.
+        test_share: Share of the ground kept for the test, likewise; which blocks are for validation does
+            not depend on it.
     """
-    if share <= 0:
+    if share + test_share <= 0:
         return Ground(train=(window,), validation=())
     rows = max(round(window.height / (_BLOCK_CHIPS * chip_px)), 1)
     cols = max(round(window.width / (_BLOCK_CHIPS * chip_px)), 1)
     count = rows * cols
     if count < _FEWEST_BLOCKS:
-        return _cut_once(window, share, rng)
-    kept = min(max(round(share * count), 1), count - 1)
-    for_validation = np.zeros(count, np.bool_)
-    for_validation[rng.choice(count, kept, replace=False)] = True
-    blocks = for_validation.reshape(rows, cols)
+        return _cut_once(window, share, rng, test_share)
+    uses = np.full(count, _TRAIN)
+    for use, asked in ((_VALIDATION, share), (_TEST, test_share)):
+        free = np.flatnonzero(uses == _TRAIN)
+        if asked > 0:
+            kept = min(max(round(asked * count), 1), len(free) - 1)
+            uses[free[rng.choice(len(free), kept, replace=False)]] = use
+    blocks = uses.reshape(rows, cols)
     edges_x = [window.col_off + window.width * i // cols for i in range(cols + 1)]
     edges_y = [window.row_off + window.height * i // rows for i in range(rows + 1)]
-    return Ground(
-        train=rectangles(~blocks, edges_x=edges_x, edges_y=edges_y),
-        validation=rectangles(blocks, edges_x=edges_x, edges_y=edges_y),
+    train, validation, test = (
+        rectangles(blocks == use, edges_x=edges_x, edges_y=edges_y) for use in (_TRAIN, _VALIDATION, _TEST)
     )
+    return Ground(train=train, validation=validation, test=test)
 
 
 def split_generator(seed: int, name: str) -> np.random.Generator:
@@ -102,27 +117,45 @@ def _scale(first: int, last: int, native: int, working: int) -> tuple[int, int]:
     return -(-first * working // native), last * working // native
 
 
-def _cut_once(window: Window, share: float, rng: np.random.Generator) -> Ground:
-    """Keep one end of the longer side."""
-    wide = window.width >= window.height
-    length = window.width if wide else window.height
-    kept = min(max(round(share * length), 1), length - 1)
-    if kept < 1:
+def _cut_once(window: Window, share: float, rng: np.random.Generator, test_share: float) -> Ground:
+    """Keep one end of the longer side for validation, and the other for the test."""
+    length = max(window.width, window.height)
+    kept, tested = (
+        min(max(round(asked * length), 1), length - 1) if asked > 0 else 0 for asked in (share, test_share)
+    )
+    tested = min(tested, length - 1 - kept)
+    if kept + tested < 1:
         return Ground(train=(window,), validation=())
     at_start = bool(rng.integers(2))
-    cut = kept if at_start else length - kept
-    if wide:
-        first = Window(col_off=window.col_off, row_off=window.row_off, width=cut, height=window.height)
-        second = Window(
-            col_off=window.col_off + cut, row_off=window.row_off, width=length - cut, height=window.height
-        )
-    else:
-        first = Window(col_off=window.col_off, row_off=window.row_off, width=window.width, height=cut)
-        second = Window(
-            col_off=window.col_off, row_off=window.row_off + cut, width=window.width, height=length - cut
-        )
-    train, validation = (second, first) if at_start else (first, second)
-    return Ground(train=(train,), validation=(validation,))
+    first, last = (kept, tested) if at_start else (tested, kept)
+    start, middle, end = (
+        _slice(window, *ends) for ends in ((0, first), (first, length - last), (length - last, length))
+    )
+    validation, test = (start, end) if at_start else (end, start)
+    return Ground(train=middle, validation=validation, test=test)
+
+
+def _slice(window: Window, first: int, end: int) -> tuple[Window, ...]:
+    """Give part of a window along its longer side; nothing where that is empty."""
+    if end <= first:
+        return ()
+    if window.width >= window.height:
+        return (replace(window, col_off=window.col_off + first, width=end - first),)
+    return (replace(window, row_off=window.row_off + first, height=end - first),)
+
+
+def common(some: Sequence[Window], others: Sequence[Window]) -> tuple[Window, ...]:
+    """Give what two sets of rectangles of a grid both cover, as rectangles."""
+    both = [*some, *others]
+    edges_x = sorted({edge for w in both for edge in (w.col_off, w.col_off + w.width)})
+    edges_y = sorted({edge for w in both for edge in (w.row_off, w.row_off + w.height)})
+    covered = np.zeros((2, max(len(edges_y) - 1, 0), max(len(edges_x) - 1, 0)), np.bool_)
+    for painted, windows in zip(covered, (some, others), strict=True):
+        for w in windows:
+            rows = slice(edges_y.index(w.row_off), edges_y.index(w.row_off + w.height))
+            cols = slice(edges_x.index(w.col_off), edges_x.index(w.col_off + w.width))
+            painted[rows, cols] = True
+    return rectangles(covered[0] & covered[1], edges_x=edges_x, edges_y=edges_y)
 
 
 def rectangles(

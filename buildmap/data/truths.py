@@ -44,16 +44,21 @@ class Truths:
         """Mask rasters among them, that a copy in memory takes room for."""
         return sum(isinstance(truth, MaskTruth) for truth in (self.whole, self.thinned))
 
-    def copied(self, grid: Grid, ground: Window) -> "Truths":
+    def copied(self, grid: Grid, ground: Window, *, scale: int = 1) -> "Truths":
         """Give the same with masks in memory; the files may then be closed.
+
+        Args:
+            grid: The working grid.
+            ground: The part of it that is copied.
+            scale: Pixels of the copies per pixel of the grid, along one axis.
 
         Raises:
             StorageError: If a mask cannot be read.
         """
         if self.masks == 0:
             return self
-        whole, of_whole = _copy(self.whole, grid, ground)
-        thinned, _ = _copy(self.thinned, grid, ground)
+        whole, of_whole = _copy(self.whole, grid, ground, scale)
+        thinned, _ = _copy(self.thinned, grid, ground, scale)
         return Truths(
             whole=whole,
             thinned=thinned,
@@ -184,6 +189,8 @@ def _read_coco(file: CocoFile, reader: RasterReader, ground: Window) -> tuple[ND
     return polygons[shapely.intersects(polygons, box)], found.repairs
 
 
-def _copy(truth: Annotations | None, grid: Grid, ground: Window) -> tuple[Annotations | None, int]:
+def _copy(
+    truth: Annotations | None, grid: Grid, ground: Window, scale: int
+) -> tuple[Annotations | None, int]:
     """Copy a mask to memory; give it and its number of building pixels."""
-    return copy_mask(truth, grid, ground) if isinstance(truth, MaskTruth) else (truth, 0)
+    return copy_mask(truth, grid, ground, scale=scale) if isinstance(truth, MaskTruth) else (truth, 0)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,21 @@ def test_the_memory_asked_for_is_that_of_pixels_and_masks(tmp_path: Path, image:
     with RasterReader(write_raster(tmp_path / "b.tif", image[:3], nodata=0)) as reader:
         assert image_bytes(reader, GROUND) == 1300 * 300 * (3 + 1)
     assert mask_bytes(GROUND) == 1300 * 300 * 2
+    assert mask_bytes(GROUND, scale=4) == 1300 * 300 * 2 * 16
+
+
+def test_a_copied_mask_may_be_finer_than_its_grid(tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).integers(0, 2, (400, 480), dtype=np.uint8)
+    path = write_raster(tmp_path / "m.tif", mask)
+    with RasterReader(path) as reader:
+        fine = reader.grid
+    grid = replace(fine, width=120, height=100, transform=fine.transform @ Affine.scale(4))
+    ground = Window(col_off=10, row_off=20, width=70, height=50)
+    truth = MaskTruth(path, native=grid, grid=grid)
+    copy, building_px = copy_mask(truth, grid, ground, scale=4)
+    inside = Window(col_off=15, row_off=30, width=60, height=30)
+    drawn = copy.draw(inside, out_shape=(120, 240))
+    assert np.array_equal(drawn.building, mask[120:240, 60:300] > 0) and drawn.known.all()
+    assert building_px == mask[80:280, 40:320].sum()
+    copy.close()
+    truth.close()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from buildmap.data.split import overlap, scale_window, split_generator, split_ground
+from buildmap.data.split import common, overlap, scale_window, split_generator, split_ground
 from buildmap.raster.grid import Grid
 from buildmap.raster.windows import Window
 
@@ -81,3 +81,37 @@ def test_windows_that_only_meet_do_not_overlap() -> None:
     assert not overlap(_window(0, 0, 10, 10), _window(10, 0, 10, 10))
     assert not overlap(_window(0, 10, 10, 10), _window(0, 0, 10, 10))
     assert overlap(_window(0, 0, 10, 10), _window(9, 9, 10, 10))
+
+
+@pytest.mark.parametrize("side", [300, 1280])
+def test_ground_for_the_test_is_taken_from_training_and_leaves_validation_as_it_was(side: int) -> None:
+    whole = _window(7, 9, side, side // 2)
+    two, three = (
+        split_ground(whole, chip_px=32, share=0.1, rng=np.random.default_rng(3), test_share=share)
+        for share in (0.0, 0.1)
+    )
+    assert two.test == () and two.kept == two.validation
+    assert three.validation == two.validation
+    assert _area(three.test) == pytest.approx(_area(three.validation), rel=0.1)
+    assert _area(three.train) + _area(three.kept) == side * (side // 2)
+    assert not any(overlap(one, other) for one in three.train for other in three.kept)
+    assert not any(overlap(one, other) for one in three.validation for other in three.test)
+
+
+def test_what_two_sets_of_rectangles_share_is_what_both_paint() -> None:
+    rng = np.random.default_rng(0)
+    painted = np.zeros((3, 60, 80), np.bool_)
+    sets: list[list[Window]] = [[], []]
+    for number, windows in enumerate(sets):
+        for _ in range(4):
+            left, top = int(rng.integers(0, 50)), int(rng.integers(0, 40))
+            windows.append(_window(left, top, int(rng.integers(5, 30)), int(rng.integers(5, 20))))
+            w = windows[-1]
+            painted[number, w.row_off : w.row_off + w.height, w.col_off : w.col_off + w.width] = True
+    found = common(*sets)
+    for w in found:
+        assert not painted[2, w.row_off : w.row_off + w.height, w.col_off : w.col_off + w.width].any()
+        painted[2, w.row_off : w.row_off + w.height, w.col_off : w.col_off + w.width] = True
+    assert painted[2].any()
+    assert np.array_equal(painted[2], painted[0] & painted[1])
+    assert common(sets[0], []) == common([], []) == ()

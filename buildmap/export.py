@@ -97,7 +97,7 @@ def export(
         parameters, difference = _write_float(model, whole)
         quantized = None
         if material is not None:
-            preset = _preset(whole, material)
+            preset = preset_for(_card(whole), material.preset)
             quantized = _quantize(whole, material.folder, preset, listener) if int8 else None
             _measure(whole, material.folder, preset, listener)
         card = _card(whole)
@@ -146,15 +146,17 @@ def _write_float(model: Path, whole: Path) -> tuple[int | None, float | None]:
     return sum(parameter.numel() for parameter in network.parameters()), difference
 
 
-def _preset(whole: Path, material: Material) -> Preset:
-    """Give the preset that says how the material is read; bands, GSD and scaling are the model's."""
-    card = _card(whole)
-    preset = material.preset or find_preset(card.model.name)
-    chip_px = preset.training.chip_px
-    if chip_px % card.stride:
-        raise MismatchError(f"chip_px {chip_px} is not a multiple of the network's stride {card.stride}")
+def preset_for(card: ModelCard, given: Preset | None) -> Preset:
+    """Give the preset that says how the material is read.
+
+    Bands, GSD and scaling are the model's, chips are whole strides, and colours are left as they are. No
+    preset means the one named as the network.
+    """
+    preset = given or find_preset(card.model.name)
     still = replace(preset.augment, brightness=0.0, contrast=0.0, color=0.0)
-    return replace(preset, data=card.data, augment=still)
+    whole_strides = -(-preset.training.chip_px // card.stride) * card.stride
+    training = replace(preset.training, chip_px=whole_strides)
+    return replace(preset, data=card.data, augment=still, training=training)
 
 
 def _quantize(whole: Path, folder: Path, preset: Preset, progress: Progress) -> "Quantized":

@@ -39,6 +39,65 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CannyMedian:
+    """A stem that adds edges to the image and takes noise from it: `canny_median` of `hr-mamba`."""
+
+    width: int
+    """Channels in which edges are sought."""
+    low: float
+    """Gradient from which a pixel may continue an edge; a step by one standard deviation has about 3."""
+    high: float
+    """Gradient from which a pixel begins an edge."""
+    sigma: float
+    """Standard deviation of the Gaussian before, pixels."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high:
+            raise ValueError(f"low {self.low} and high {self.high} are not positive and in order")
+        for name in ("width", "sigma"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} {getattr(self, name)} is not positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Involution:
+    """What stands for the 3 x 3 convolutions of the first stage: `involution` of `hr-mamba`."""
+
+    kernel: int
+    """Side of the neighbourhood, pixels, odd."""
+    group_channels: int
+    """Channels that share a kernel; divides those of the stage's 3 x 3 convolutions, 64 in W48."""
+    reduction: int
+    """Channels per channel of the hidden layer that makes the kernels; likewise."""
+
+    def __post_init__(self) -> None:
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} is not odd and positive")
+        for name in ("group_channels", "reduction"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GlobalBranch:
+    """A state space over the features of the third stage: `global_branch` of `hr-mamba`."""
+
+    width: int
+    """Channels of the sequence."""
+    states: int
+    """States of each inner channel."""
+    kernel: int
+    """Positions that the convolution before the scan sees."""
+    expansion: int
+    """Inner channels per channel."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "states", "kernel", "expansion"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
     """Which network, and its size."""
 
@@ -53,6 +112,7 @@ class Model:
         "manet",
         "segformer",
         "hrnet",
+        "hr-mamba",
         "danet",
         "upernet",
     ]
@@ -69,6 +129,12 @@ class Model:
     """'imagenet' downloads them through timm; a file's path loads them; absent starts from random ones."""
     output_stride: int | None = None
     """Image pixels per pixel of the encoder's last stage, 8, 16 or 32; absent means the network's usual."""
+    canny_median: CannyMedian | None = None
+    """The stem of `hr-mamba`; absent means HRNet's."""
+    involution: Involution | None = None
+    """The first stage of `hr-mamba`; absent means HRNet's."""
+    global_branch: GlobalBranch | None = None
+    """The branch beside the third stage of `hr-mamba`; absent means none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +155,11 @@ class Loss:
     """Logit-adjusted cross-entropy."""
     boundary_alignment: float = 0.0
     """1 - F1 of the predicted boundaries."""
+    boundary_distance: float = 0.0
+    """Absolute errors, each divided by its distance to the true boundary."""
+    normalized: bool = False
+    """Divide each loss by what it is where nothing is known, p = 0.5 everywhere: weights then compare like
+    with like."""
     building_prior: float = 0.1
     """Prior probability of building, the background's is the rest: for `lace` and `wdice`."""
     temperature: float = 1.0
@@ -109,6 +180,7 @@ class Loss:
             self.wdice,
             self.lace,
             self.boundary_alignment,
+            self.boundary_distance,
         )
         if min(weights) < 0 or not any(weights):
             raise ValueError("loss weights are negative, or all zero")

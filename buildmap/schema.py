@@ -82,7 +82,7 @@ def changed(table: Any, path: str, value: Any, *, where: str) -> Any:
     held = getattr(table, name)
     if rest and not is_dataclass(held):
         raise MismatchError(f"{where}: '{name}' has no parts, so no '{rest}'")
-    if not rest and is_dataclass(held):
+    if not rest and is_dataclass(held) and not (value is None or isinstance(value, Mapping)):
         raise MismatchError(f"{where}: '{name}' is a table; name one of its keys")
     new = changed(held, rest, value, where=where) if rest else value
     return build(type(table), {field: getattr(table, field) for field in names} | {name: new}, where=where)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from buildmap.losses.boundary_alignment import BoundaryAlignment
+from buildmap.losses.boundary_distance import BoundaryDistance
 from buildmap.losses.cross_entropy import CrossEntropy
 from buildmap.losses.dice import Dice
 from buildmap.losses.exponential_logarithmic import ExponentialLogarithmic
@@ -25,16 +26,22 @@ def build_loss(loss: Loss) -> "WeightedSum":
         (loss.wdice, WeightedDice(loss.building_prior)),
         (loss.lace, LogitAdjustedCrossEntropy(loss.building_prior, loss.temperature)),
         (loss.boundary_alignment, BoundaryAlignment(loss.boundary_px, loss.tolerance_px)),
+        (loss.boundary_distance, BoundaryDistance()),
     )
-    return WeightedSum([(weight, part) for weight, part in parts if weight])
+    return WeightedSum([(weight, part) for weight, part in parts if weight], normalized=loss.normalized)
 
 
 class WeightedSum(nn.Module):
-    """Sum of weight * loss over its parts."""
+    """Sum of weight * loss over its parts, or of weight * loss / scale.
 
-    def __init__(self, parts: Sequence[tuple[float, nn.Module]]) -> None:
+    A loss's scale is what it is on the same batch for logits of 0, p = 0.5 everywhere. So HR-Mamba's
+    "scale normalization" is read here (Su et al. 2025, section 2.5), which gives no formula.
+    """
+
+    def __init__(self, parts: Sequence[tuple[float, nn.Module]], *, normalized: bool = False) -> None:
         """Take weights and losses, in the order they are summed."""
         super().__init__()
+        self.normalized = normalized
         self.weights = [weight for weight, _ in parts]
         self.parts = nn.ModuleList(part for _, part in parts)
 
@@ -49,5 +56,9 @@ class WeightedSum(nn.Module):
         Returns:
             Scalar in single precision.
         """
-        terms = [w * part(logits, target, valid) for w, part in zip(self.weights, self.parts, strict=True)]
-        return torch.stack(terms).sum()
+        terms = torch.stack([part(logits, target, valid) for part in self.parts])
+        if self.normalized:
+            unknown = torch.zeros_like(logits)
+            scales = torch.stack([part(unknown, target, valid) for part in self.parts])
+            terms = terms / scales.where(scales > 0, 1.0)
+        return (terms * terms.new_tensor(self.weights)).sum()

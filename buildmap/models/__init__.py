@@ -20,6 +20,7 @@ MODELS: dict[str, str] = {
     "manet": "baselines",
     "segformer": "baselines",
     "hrnet": "hrnet",
+    "hr-mamba": "hr_mamba",
     "danet": "danet",
     "upernet": "baselines",
 }
@@ -28,6 +29,7 @@ import, and are not wanted for `lite`."""
 
 _OWN_SIZES = ("width", "depth", "stem_stride")
 _LIBRARY_SIZES = ("encoder", "encoder_weights", "output_stride")
+_PARTS = ("canny_median", "involution", "global_branch")
 
 
 def build_model(model: Model, bands: int, classes: int) -> Network:
@@ -43,7 +45,8 @@ def build_model(model: Model, bands: int, classes: int) -> Network:
         InputError: If a file of pretrained weights cannot be read.
         ResourceError: If pretrained weights cannot be downloaded.
     """
-    for size in _LIBRARY_SIZES if model.name == "lite" else _OWN_SIZES:
+    others = _LIBRARY_SIZES if model.name == "lite" else _OWN_SIZES
+    for size in others if model.name == "hr-mamba" else (*others, *_PARTS):
         if getattr(model, size) is not None:
             raise MismatchError(f"model {model.name} has no {size}", hint=f"leave {size} out of the preset")
     module = import_module(f"buildmap.models.{MODELS[model.name]}")

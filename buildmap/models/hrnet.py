@@ -26,10 +26,15 @@ class JoinedResolutions(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Map features (B, C_i, H_i, W_i), finest first, to (B, sum of C_i, H_0, W_0)."""
-        finest, *coarser = features
-        enlarged = [interpolate(one, size=finest.shape[2:], mode="bilinear") for one in coarser]
-        mixed: Tensor = self.mix(torch.cat([finest, *enlarged], dim=1))
+        mixed: Tensor = self.mix(join(features))
         return mixed
+
+
+def join(features: Sequence[Tensor]) -> Tensor:
+    """Enlarge features (B, C_i, H_i, W_i), finest first, to the finest: (B, sum of C_i, H_0, W_0)."""
+    finest, *coarser = features
+    enlarged = [interpolate(one, size=finest.shape[2:], mode="bilinear") for one in coarser]
+    return torch.cat([finest, *enlarged], dim=1)
 
 
 def build(model: Model, bands: int, classes: int) -> Network:

@@ -1,7 +1,7 @@
 """A preset as the TOML it could have come from: to read, to copy, to train with again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,18 +12,21 @@ def to_toml(preset: Preset) -> str:
     """Write a preset; read again, it is the same. What is absent stays absent."""
     tables = asdict(preset)
     sources = tables.pop("sources")
-    plain = {key: value for key, value in tables.items() if not isinstance(value, Mapping)}
-    named = {key: value for key, value in tables.items() if isinstance(value, Mapping)}
-    parts = [
-        _lines(plain),
-        *(f"[{name}]\n{_lines(table)}" for name, table in named.items()),
-        *(f"[[sources]]\n{_lines(source)}" for source in sources),
-    ]
+    parts = [*_tables("", tables), *(f"[[sources]]\n{_lines(source)}" for source in sources)]
     return "\n".join(parts)
 
 
+def _tables(path: str, table: Mapping[str, Any]) -> Iterator[str]:
+    """Give a table's own lines below its heading, then its tables."""
+    yield (f"[{path}]\n" if path else "") + _lines(table)
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _tables(f"{path}.{key}" if path else key, value)
+
+
 def _lines(table: Mapping[str, Any]) -> str:
-    return "".join(f"{key} = {_value(value)}\n" for key, value in table.items() if value is not None)
+    plain = ((key, value) for key, value in table.items() if value is not None)
+    return "".join(f"{key} = {_value(value)}\n" for key, value in plain if not isinstance(value, Mapping))
 
 
 def _value(value: Any) -> str:

@@ -8,10 +8,11 @@ import torch
 from typer.testing import CliRunner
 
 from buildmap.cli.app import app
+from buildmap.export import preset_for
 from buildmap.inference.onnx_backend import OnnxBackend
 from buildmap.models import build_model
 from buildmap.models.checkpoint import load_checkpoint, save_checkpoint
-from buildmap.preset import Model
+from buildmap.preset import Model, find_preset
 from tests.networks import make_card, write_onnx
 from tests.unit.data.material import write_pair
 
@@ -158,8 +159,10 @@ def test_a_model_that_is_onnx_already_needs_something_to_do(bright: Path, tmp_pa
     assert "--data DIR" in err
 
 
-def test_a_preset_of_chips_that_do_not_fit_the_network_is_refused(town: Path, tmp_path: Path) -> None:
-    model = write_onnx(tmp_path / "odd.onnx", make_card(stride=24, window_px=144, halo_px=24))
-    code, _, err = run(model, tmp_path / "m.onnx", "--data", town)
-    assert code == 78
-    assert "chip_px 256 is not a multiple of the network's stride 24" in err
+def test_chips_of_a_preset_that_do_not_fit_the_network_grow_to_whole_strides() -> None:
+    def chip_px(stride: int) -> int:
+        card = make_card(stride=stride, window_px=6 * stride, halo_px=stride)
+        return preset_for(card, None).training.chip_px
+
+    assert find_preset("lite").training.chip_px == 256
+    assert [chip_px(stride) for stride in (16, 24, 257)] == [256, 264, 257]

@@ -1,6 +1,6 @@
 """One small network of every kind."""
 
-from buildmap.preset import Model
+from buildmap.preset import CannyMedian, GlobalBranch, Involution, Model
 from tests.models import small_encoders
 from tests.models.small_encoders import HRNET, MIT, RESNET, SWIN
 
@@ -21,6 +21,14 @@ SMALL = {
     "manet": Model(name="manet", encoder=RESNET),
     "segformer": Model(name="segformer", encoder=MIT),
     "hrnet": Model(name="hrnet", encoder=HRNET),
+    "hr-mamba": Model(
+        name="hr-mamba",
+        encoder=HRNET,
+        canny_median=CannyMedian(width=4, low=1.5, high=3.0, sigma=1.0),
+        involution=Involution(kernel=3, group_channels=2, reduction=2),
+        global_branch=GlobalBranch(width=4, states=2, kernel=4, expansion=2),
+    ),
+    "hr-mamba without its parts": Model(name="hr-mamba", encoder=HRNET),
     "danet": Model(name="danet", encoder=RESNET),
     "upernet": Model(name="upernet", encoder=SWIN),
 }

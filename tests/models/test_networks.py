@@ -20,6 +20,7 @@ WHOLE = ("pspnet", "manet", "danet", "segformer", "upernet", "unet-aspp", "deepl
 EXPORTED = (
     "sci-net",
     "hrnet",
+    "hr-mamba",
     *(
         pytest.param(name, marks=pytest.mark.benchmark)
         for name in ("unet-aspp", "pspnet", "deeplabv3", "deeplabv3plus", "manet", "segformer", "danet")
@@ -29,7 +30,7 @@ EXPORTED = (
 
 `lite` and `unet` are exported in the tests of the export; `upernet` on a Swin transformer cannot be.
 """
-LOCAL = {name: model for name, model in SMALL.items() if model.name not in WHOLE}
+LOCAL = {name: model for name, model in SMALL.items() if model.name not in WHOLE and not model.global_branch}
 
 
 def make(model: Model, *, bands: int = 3, classes: int = 1) -> Network:

@@ -35,6 +35,8 @@ class House:
     """Optional."""
     sheds: tuple[Roof, ...] = ()
     """Tables."""
+    porch: Roof | None = None
+    """Table, or none."""
 
     def __post_init__(self) -> None:
         if self.height_m is not None and self.height_m < 0:
@@ -86,6 +88,7 @@ houses = st.builds(
     roof=st.builds(Roof, pitch_deg=st.floats(allow_nan=False)),
     height_m=st.none() | st.floats(0, 1e6),
     sheds=st.lists(st.builds(Roof, pitch_deg=st.floats(allow_nan=False)), max_size=2).map(tuple),
+    porch=st.none() | st.builds(Roof, pitch_deg=st.floats(allow_nan=False)),
 )
 
 
@@ -120,11 +123,21 @@ def test_a_changed_copy_differs_at_the_named_place_only() -> None:
     assert changed(old, "number", 2, where="--set") == Street(first=HOUSE, number=2)
 
 
+def test_a_table_that_may_be_absent_is_taken_out_and_put_in_whole() -> None:
+    with_porch = changed(HOUSE, "porch", {"pitch_deg": 5}, where="--set")
+    assert asdict(with_porch) == asdict(HOUSE) | {"porch": {"pitch_deg": 5.0}}
+    assert changed(with_porch, "porch", None, where="--set") == HOUSE
+    assert changed(with_porch, "porch.pitch_deg", 6, where="--set").porch == Roof(pitch_deg=6.0)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message", "hint"),
     [
         ("first.rooof.pitch_deg", 1, "unknown key 'rooof'", "did you mean 'roof'?"),
         ("first.roof", 1, "'roof' is a table", None),
+        ("first.roof", None, "roof is None, not Roof", None),
+        ("first.roof", {"pich_deg": 1}, "roof: unknown key 'pich_deg'", "did you mean 'pitch_deg'?"),
+        ("first.porch.pitch_deg", 1, "'porch' has no parts", None),
         ("number.first", 1, "'number' has no parts", None),
         ("first.roof.pitch_deg", "steep", "pitch_deg is 'steep', not float", None),
     ],

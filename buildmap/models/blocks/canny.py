@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
 
+from buildmap.models.blocks.precision import full_precision
+
 _STRONG = 2**40
 """Added to a strong pixel's label, which is then larger than any other's."""
 _TRUNCATE = 4.0
@@ -50,7 +52,7 @@ class Canny(nn.Module):
         Returns:
             1 on edges, else 0, (B, C, H, W), in the precision of x. The outermost pixels have none.
         """
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             pictures = x.to(torch.promote_types(x.dtype, torch.float32)).flatten(0, 1)
             thin = thin_edges(*gradients(smooth(pictures, self.sigma)))
             edges = hysteresis(thin >= self.low, thin >= self.high)
@@ -134,6 +136,8 @@ def hysteresis(weak: Tensor, strong: Tensor) -> Tensor:
     place = torch.arange(rows * cols, device=weak.device).view(rows, cols)
     label = torch.where(weak, place + _STRONG * strong, -1)
     before = torch.full_like(label, -1)
+    if weak.is_meta:  # shapes only, for counting
+        return weak
     if torch.compiler.is_exporting():
         label, _, _ = while_loop(_unsettled, _round, (label, before, weak))  # type: ignore[no-untyped-call]
     else:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 Floats = NDArray[np.float64]
@@ -112,3 +113,19 @@ def _highest(values: Floats, counts: NDArray[np.bool_], size_px: int) -> Floats:
         )
         highest[chip, row, col] = values[square][counts[square]].max()
     return highest
+
+
+def boundary_distance(logits: Tensor, target: Tensor, valid: Tensor) -> float:
+    """Weight each error by the inverse distance to the other class."""
+    errors = weights = 0.0
+    for logit, truth, seen in zip(logits[:, 0].numpy(), target.numpy() > 0.5, valid.numpy(), strict=True):
+        building, ground = truth & seen, ~truth & seen
+        if not (building.any() and ground.any()):
+            continue
+        apart = np.where(
+            truth, ndimage.distance_transform_edt(~ground), ndimage.distance_transform_edt(~building)
+        )
+        probability = 1 / (1 + np.exp(-logit.astype(np.float64)))
+        errors += (np.abs(probability - truth) / apart)[seen].sum()
+        weights += (1 / apart)[seen].sum()
+    return errors / weights

@@ -9,24 +9,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from buildmap.losses.boundary_distance import BoundaryDistance, distance_to, distance_to_other_class
+from tests.unit.losses.oracles import boundary_distance
 
 Scene = tuple[Tensor, Tensor, Tensor]
-
-
-def direct(logits: Tensor, target: Tensor, valid: Tensor) -> float:
-    """Weight each error by the inverse distance to the other class."""
-    errors = weights = 0.0
-    for logit, truth, seen in zip(logits[:, 0].numpy(), target.numpy() > 0.5, valid.numpy(), strict=True):
-        building, ground = truth & seen, ~truth & seen
-        if not (building.any() and ground.any()):
-            continue
-        apart = np.where(
-            truth, ndimage.distance_transform_edt(~ground), ndimage.distance_transform_edt(~building)
-        )
-        probability = 1 / (1 + np.exp(-logit.astype(np.float64)))
-        errors += (np.abs(probability - truth) / apart)[seen].sum()
-        weights += (1 / apart)[seen].sum()
-    return errors / weights
 
 
 @given(
@@ -65,7 +50,7 @@ def test_both_sides_of_a_boundary_are_one_pixel_apart_and_invalid_pixels_make_no
 
 
 def test_equals_the_direct_formula(scene: Scene) -> None:
-    assert BoundaryDistance()(*scene).item() == pytest.approx(direct(*scene), rel=1e-5)
+    assert BoundaryDistance()(*scene).item() == pytest.approx(boundary_distance(*scene), rel=1e-5)
 
 
 def test_an_error_at_the_boundary_costs_as_much_more_as_it_is_nearer() -> None:

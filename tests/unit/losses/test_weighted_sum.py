@@ -1,5 +1,6 @@
 """The sum of a preset's losses."""
 
+import math
 from collections.abc import Callable
 from dataclasses import fields, replace
 
@@ -24,6 +25,7 @@ ORACLES: dict[str, Callable[[Tensor, Tensor, Tensor], float]] = {
     "wdice": oracles.weighted_dice,
     "lace": oracles.pairwise_logit_adjusted,
     "boundary_alignment": oracles.boundary_alignment,
+    "boundary_distance": oracles.boundary_distance,
 }
 
 
@@ -48,7 +50,7 @@ def test_every_number_that_shapes_a_loss_reaches_it(scene: Scene) -> None:
         "boundary_px": 5,
         "tolerance_px": 3,
     }
-    assert {field.name for field in fields(Loss)} == {*ORACLES, *changed}
+    assert {field.name for field in fields(Loss)} == {*ORACLES, *changed, "normalized"}
     losses = [build_loss(replace(everything, **{key: value})) for key, value in changed.items()]
     values = [loss(*scene).item() for loss in (build_loss(everything), *losses)]
     assert len(set(values)) == len(values)
@@ -60,8 +62,30 @@ def test_every_number_that_shapes_a_loss_reaches_it(scene: Scene) -> None:
         + oracles.weighted_dice(*scene, 0.7)
         + oracles.pairwise_logit_adjusted(*scene, 0.3, 0.5)
         + oracles.boundary_alignment(*scene, 5, 3)
+        + oracles.boundary_distance(*scene)
     )
     assert build_loss(replace(everything, **changed))(*scene).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_normalized_losses_are_shares_of_what_they_are_where_nothing_is_known(scene: Scene) -> None:
+    logits, target, valid = scene
+    weights = {"bce": 0.5, "dice": 0.4, "boundary_distance": 0.1}
+    expected = sum(
+        weight * ORACLES[part](*scene) / ORACLES[part](torch.zeros_like(logits), target, valid)
+        for part, weight in weights.items()
+    )
+    loss = build_loss(Loss(normalized=True, **weights))
+    assert loss(*scene).item() == pytest.approx(expected, rel=1e-5)
+    assert loss(torch.zeros_like(logits), target, valid).item() == pytest.approx(1)
+
+
+def test_a_normalized_loss_that_has_nothing_to_judge_is_left_out(scene: Scene) -> None:
+    logits, target, valid = scene
+    empty = logits.clone().requires_grad_(), torch.zeros_like(target), valid
+    loss = build_loss(Loss(normalized=True, bce=1, boundary_distance=1))(*empty)
+    loss.backward()
+    assert loss.item() == pytest.approx(oracles.cross_entropy(logits, *empty[1:]) / math.log(2), rel=1e-5)
+    assert empty[0].grad is not None and empty[0].grad.isfinite().all() and empty[0].grad.any()
 
 
 def test_a_loss_without_weight_is_not_computed(scene: Scene) -> None:

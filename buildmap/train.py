@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from buildmap.data.pairs import list_pairs
 from buildmap.errors import MismatchError, OutputError
 from buildmap.execution.progress import Progress, Silent
 from buildmap.models.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from buildmap.models.network import Network
 from buildmap.preset import Preset
 from buildmap.provenance import fingerprint_file
 from buildmap.publish import staged
@@ -92,6 +93,8 @@ class TrainOptions:
     """Write what TensorBoard shows into the run folder."""
     command: str = ""
     """What was typed, for the run's page."""
+    stop_after: int | None = None
+    """Epochs after which to end for now, with the best model so far; the same training goes on from there."""
 
 
 _DEFAULTS = TrainOptions()
@@ -129,11 +132,9 @@ def train(
         folder = stack.enter_context(staged(output, overwrite=options.overwrite))
         layer = _staged_audit(options, stack)
         network = fresh_network(preset)
-        card = _card(preset, stride=network.stride)
+        card = _card(preset, network)
         devices, plan = find_devices(options.device), _plan(data, preset)
-        run = RunFolder(
-            output.with_suffix(".run"), plan, restart=options.restart, tensorboard=options.tensorboard
-        )
+        run = _run_folder(output.with_suffix(".run"), plan, options)
         chips = stack.enter_context(Chips(data, preset, progress=progress))
         if layer is not None:
             check_auditable(chips.sources)
@@ -194,6 +195,16 @@ def _summary(
     )
 
 
+def _run_folder(path: Path, plan: Mapping[str, Any], options: TrainOptions) -> RunFolder:
+    return RunFolder(
+        path,
+        plan,
+        restart=options.restart,
+        tensorboard=options.tensorboard,
+        stop_after=options.stop_after,
+    )
+
+
 def _staged_audit(options: TrainOptions, stack: ExitStack) -> Path | None:
     """Make sure, before any learning, that the audit's layer can be written; give where."""
     path = options.audit_annotations
@@ -237,20 +248,21 @@ class _Share:
     def __call__(self, *, fabric: Fabric, progress: Progress) -> tuple[EpochRecord, ...]:
         network = fresh_network(self.preset)
         tensorboard = self.options.tensorboard and fabric.is_global_zero
-        run = RunFolder(self.path, self.plan, restart=self.options.restart, tensorboard=tensorboard)
+        run = _run_folder(self.path, self.plan, replace(self.options, tensorboard=tensorboard))
         with Chips(self.data, self.preset) as chips:
             return fit(network, chips, self.preset, self.card, run, fabric=fabric, progress=progress)
 
 
-def _card(preset: Preset, *, stride: int) -> ModelCard:
+def _card(preset: Preset, network: Network) -> ModelCard:
     """Describe the model.
 
     Raises:
         MismatchError: If chips or windows do not fit the network.
     """
+    stride = network.stride
     for name in ("chip_px", "validation_chip_px"):
-        if (getattr(preset.training, name) or 0) % stride:
-            side_px = getattr(preset.training, name)
+        side_px = getattr(preset.training, name) or 0
+        if side_px % stride and not network.any_size:
             raise MismatchError(f"{name} {side_px} is not a multiple of the network's stride {stride}")
     try:
         return ModelCard(

@@ -9,9 +9,10 @@ import typer
 
 from buildmap.cli.options import Json, Overwrite, PresetName, Quiet
 from buildmap.preset import LOSSES, change_preset, find_preset
+from buildmap.search.plan import SearchPlan, find_plan, plan_of, plan_paths
 
 if TYPE_CHECKING:
-    from buildmap.search import SearchSummary
+    from buildmap.search.run import SearchSummary
 
 DataFolder = Annotated[
     Path,
@@ -59,6 +60,15 @@ Grid = Annotated[
         help="Train every combination of such values, keep the best model, and print a table.",
     ),
 ]
+Search = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="NAME|FILE",
+        help="The same from a TOML file, or a shipped search: [grid], and [halving] to stop bad ones early.",
+        autocompletion=lambda: list(plan_paths()),
+    ),
+]
 AuditLayer = Annotated[
     Path | None,
     typer.Option(
@@ -76,7 +86,8 @@ TrainDevice = Annotated[
     typer.Option(
         "--device",
         metavar="auto|cpu|cuda|...",
-        help="Where the network learns: auto, cpu, cuda; several GPUs as cuda:0,1, processes as cpu:2.",
+        help="Where the network learns: auto, cpu, cuda; several GPUs as cuda:0,1, processes as cpu:2; "
+        "in a search, a trial on each.",
         autocompletion=lambda: ["auto", "cpu", "cuda"],
     ),
 ]
@@ -94,6 +105,7 @@ def train(
     epochs: Epochs = None,
     settings: Setting = None,
     grid: Grid = None,
+    search: Search = None,
     audit_annotations: AuditLayer = None,
     tensorboard: TensorBoard = False,
     device: TrainDevice = "auto",
@@ -106,6 +118,9 @@ def train(
 
     The same command, given again, goes on where an interrupted one ended.
     """
+    plan = _plan(grid or [], search)
+    if plan is not None and audit_annotations is not None:
+        raise typer.BadParameter("--audit-annotations goes with one training, not with --grid or --search")
     chosen = find_preset(preset)
     flags = {"loss": loss, "training.drop_annotations": drop_annotations, "training.epochs": epochs}
     given = {key: str(value) for key, value in flags.items() if value is not None}
@@ -123,18 +138,36 @@ def train(
         tensorboard=tensorboard,
         command=shlex.join(["buildmap", *sys.argv[1:]]),
     )
-    if grid:
-        if audit_annotations is not None:
-            raise typer.BadParameter("--audit-annotations goes with one training, not with --grid")
-        from buildmap.search import search
-
-        values = {key: value.split(",") for key, value in map(_pair, grid)}
-        found = search(data, output, chosen, values, options, progress=progress(quiet=quiet))
-        report(found, json=json, apart=("rows", "trials"))
-        if not json:
-            typer.echo(_table(found))
+    if plan is None:
+        report(run(data, output, chosen, options, progress=progress(quiet=quiet)), json=json)
         return
-    report(run(data, output, chosen, options, progress=progress(quiet=quiet)), json=json)
+    from buildmap.errors import IncompleteError
+    from buildmap.search.run import search as run_search
+
+    found = run_search(data, output, chosen, plan, options, progress=progress(quiet=quiet))
+    report(found, json=json, apart=("rows", "trials"))
+    if not json:
+        typer.echo(_table(found))
+    if found.failed:
+        reason = next(trial.failure for trial in found.trials if trial.failure is not None)
+        raise IncompleteError(
+            f"{found.failed} of {len(found.trials)} trials have no model: {reason}",
+            hint=f"{found.table} lists them; with --overwrite, the same command tries only these again",
+        )
+
+
+def _plan(grid: list[str], search: str | None) -> SearchPlan | None:
+    """Gather what a search tries; None for a single training."""
+    if search is None and not grid:
+        return None
+    if search is not None and grid:
+        raise typer.BadParameter("--grid and --search exclude each other: write the values into the file")
+    if search is not None:
+        return find_plan(search)
+    values = {key: value.split(",") for key, value in map(_pair, grid)}
+    if len(values) < len(grid):
+        raise typer.BadParameter("--grid names a key twice: list all its values at once")
+    return plan_of(values, where="--grid")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -146,13 +179,17 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _table(found: "SearchSummary") -> str:
-    """Lay out the rows of a grid: settings, how many seeds, IoU and F1 with their spread."""
-    keys = list(found.rows[0].settings)
-    lines = [[*keys, "trials", "iou", "sd", "f1", "sd"]]
+    """Lay out the rows of a grid: settings, how many seeds, IoU and F1 with their spread.
+
+    Where trials were stopped, the epochs that each has run stand beside.
+    """
+    keys, epochs = list(found.rows[0].settings), ["epochs"] if found.stopped else []
+    lines = [[*keys, "trials", *epochs, "iou", "sd", "f1", "sd"]]
     for row in found.rows:
         scores = (row.iou, row.iou_sd, row.f1, row.f1_sd)
         cells = ["-" if score is None else f"{score:.4f}" for score in scores]
-        lines.append([*row.settings.values(), str(row.trials), *cells])
+        ran = [str(row.epochs)] if found.stopped else []
+        lines.append([*row.settings.values(), str(row.trials), *ran, *cells])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

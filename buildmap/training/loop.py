@@ -108,7 +108,8 @@ def fit(
             )
             _resume(learner, chips, run)
             with closing(_batches(chips, preset, len(records), fabric)) as batches:
-                while len(records) < training.epochs and not _is_over(records, training):
+                last = min(run.stop_after or training.epochs, training.epochs)
+                while len(records) < last and not _is_over(records, training):
                     records.append(_epoch(learner, batches, chips, len(records), progress))
                     _keep(learner, chips, run, records, card)
         except torch.OutOfMemoryError as error:

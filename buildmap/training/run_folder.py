@@ -28,7 +28,13 @@ class RunFolder:
     """State, best weights and metrics of one training."""
 
     def __init__(
-        self, path: Path, plan: Mapping[str, Any], *, restart: bool = False, tensorboard: bool = False
+        self,
+        path: Path,
+        plan: Mapping[str, Any],
+        *,
+        restart: bool = False,
+        tensorboard: bool = False,
+        stop_after: int | None = None,
     ) -> None:
         """Look for what an earlier run has left.
 
@@ -37,12 +43,13 @@ class RunFolder:
             plan: Everything that decides the weights, as nested tables of JSON values.
             restart: Pass over an earlier run; its files are replaced.
             tensorboard: Write what is known about an epoch for TensorBoard also.
+            stop_after: Epochs after which to leave the rest to a later run; None for none.
 
         Raises:
             ResourceError: If TensorBoard is wanted and not installed.
             MismatchError: If it followed another plan, or its state cannot be read.
         """
-        self.path, self.records = path, tuple[EpochRecord, ...]()
+        self.path, self.records, self.stop_after = path, tuple[EpochRecord, ...](), stop_after
         self.best, self.state = path / "best.safetensors", path / "state.safetensors"
         self.metrics = path / "metrics.jsonl"
         self._plan = json.loads(json.dumps(plan))

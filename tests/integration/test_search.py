@@ -2,7 +2,12 @@
 
 import csv
 import json
+import signal
 import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +15,8 @@ from typer.testing import CliRunner
 
 from buildmap.cli.app import app
 from buildmap.models.checkpoint import load_checkpoint
-from buildmap.preset import find_preset
+from buildmap.preset import change_preset, find_preset
+from buildmap.train import TrainOptions, train
 from tests.cli.test_train import TOML
 from tests.scenes import write_training_data
 
@@ -91,6 +97,50 @@ def test_a_trial_that_diverges_is_a_gap_in_the_table_and_no_end(here: Path) -> N
     assert [trial["model"] is None for trial in found["trials"]] == [True, False]
     assert found["best"] == {"training.learning_rate": "0.01"}
     assert (here / "m.safetensors").is_file()
+
+
+def test_a_training_that_stops_for_now_goes_on_with_the_same_bits(here: Path) -> None:
+    data, preset, options = here / "data", find_preset("p.toml"), TrainOptions(device="cpu", overwrite=True)
+    train(data, here / "whole.safetensors", preset, options)
+    epochs = [
+        train(data, here / "parts.safetensors", preset, replace(options, stop_after=stop)).epochs
+        for stop in (1, 2, 1, None)
+    ]
+    assert epochs == [1, 2, 2, 3]
+    assert (here / "parts.safetensors").read_bytes() == (here / "whole.safetensors").read_bytes()
+
+
+def test_trials_that_are_stopped_and_go_on_side_by_side_end_with_the_same_bits(here: Path) -> None:
+    (here / "s.toml").write_text("[grid]\nloss = ['ce', 'wdice']\n[halving]\nreduction = 2\n")
+    assert run("--grid", "loss=ce,wdice")[0] == 0
+    alone = {path.name: path.read_bytes() for path in here.glob("m.grid/*.safetensors")}
+    (here / "m.grid").rename(here / "alone.grid")
+    code, out, _ = run("--search", "s.toml", "--device", "cpu:2", "--overwrite", "--json")
+    found = json.loads(out)
+    epochs = [trial["epochs"] for trial in found["trials"]]
+    assert (code, max(epochs), found["epochs"], found["grid_epochs"]) == (0, 3, sum(epochs), 6)
+    names = [Path(trial["model"]).name for trial in found["trials"] if not trial["stopped"]]
+    assert names and len(alone) == 2
+    for name in names:
+        assert (here / "m.grid" / name).read_bytes() == alone[name]
+    assert (here / "m.safetensors").read_bytes() == alone[f"loss={found['best']['loss']}.safetensors"]
+    assert find_preset(found["preset"]) == change_preset(find_preset("p.toml"), "loss", found["best"]["loss"])
+
+
+def test_sigterm_ends_every_trial_and_keeps_what_they_have_learned(here: Path) -> None:
+    command = [sys.executable, "-m", "buildmap", "train", "data", "m.safetensors", "--preset", "p.toml"]
+    command += ["--device", "cpu:2", "--set", "training.epochs=1000", "--grid", "loss=ce,wdice"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and len(list(here.glob("m.grid/*/metrics.jsonl"))) < 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, "")
+    assert "hint: run the same command again" in err
+    done = [len(path.read_text().splitlines()) for path in sorted(here.glob("m.grid/*/metrics.jsonl"))]
+    assert len(done) == 2 and all(0 < epochs < 1000 for epochs in done)
+    assert len(list(here.glob("m.grid/*/state.safetensors"))) == 2
+    assert not (here / "m.safetensors").exists()
 
 
 @pytest.mark.usefixtures("here")

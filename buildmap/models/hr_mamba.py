@@ -32,7 +32,7 @@ _FINEST = 4
 
 
 class HRMamba(Network):
-    """HRNetV2 with some or all of HR-Mamba's parts; takes images of any size."""
+    """HRNetV2 with some or all of HR-Mamba's parts; takes images of any size (as ONNX, of whole strides)."""
 
     def __init__(
         self, trunk: "Trunk", *, classes: int, stem: nn.Module | None, branch: nn.Module | None
@@ -59,7 +59,9 @@ class HRMamba(Network):
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (B, bands, H, W) of any size to logits (B, classes, H, W)."""
         rows, cols = image.shape[2:]
-        whole = pad(image, (0, -cols % self.stride, 0, -rows % self.stride), mode="replicate")
+        whole = image
+        if not torch.compiler.is_exporting():  # reasoning about remainders would take minutes
+            whole = pad(image, (0, -cols % self.stride, 0, -rows % self.stride), mode="replicate")
         third, fourth = self.trunk(self.stem(whole))
         logits = self.head(self.decoder.mix(self._fused(join(third), join(fourth))))
         enlarged = interpolate(logits, scale_factor=float(_FINEST), mode="bilinear")

@@ -1,6 +1,7 @@
 """What the paper says of HR-Mamba's network and training, sections 2 and 3 and table 2: held against ours."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -10,6 +11,7 @@ from buildmap.preset import find_preset
 PARTS = ("canny_median", "involution", "global_branch")
 
 
+@cache
 def cost(*parts: str) -> NetworkCost:
     model = replace(find_preset("hr-mamba").model, **{part: None for part in PARTS if part not in parts})
     return count_cost(model, bands=3, side_px=500)

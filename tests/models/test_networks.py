@@ -36,8 +36,8 @@ EXPORTED = (
 )
 """Networks that can be exported; a slow export, or one like another's, is left out of the plain run.
 
-`lite` and `unet` are exported in the tests of the export, the parts of `hr-mamba` in their own tests; `upernet`
-on a Swin transformer cannot be.
+`lite` and `unet` are exported in the tests of the export, the parts of `hr-mamba` in their own; `upernet` on
+a Swin transformer cannot be.
 """
 LOCAL = {name: model for name, model in SMALL.items() if model.name not in WHOLE and not model.global_branch}
 

@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from buildmap.errors import MismatchError
 from buildmap.schema import build, changed, did_you_mean
@@ -54,9 +54,7 @@ class CannyMedian:
     def __post_init__(self) -> None:
         if not 0 < self.low <= self.high:
             raise ValueError(f"low {self.low} and high {self.high} are not positive and in order")
-        for name in ("width", "sigma"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} {getattr(self, name)} is not positive")
+        _check_positive(self, "width", "sigma")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,9 +71,7 @@ class Involution:
     def __post_init__(self) -> None:
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} is not odd and positive")
-        for name in ("group_channels", "reduction"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is not positive")
+        _check_positive(self, "group_channels", "reduction")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,9 +88,7 @@ class GlobalBranch:
     """Inner channels per channel."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "states", "kernel", "expansion"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is not positive")
+        _check_positive(self, "width", "states", "kernel", "expansion")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -288,7 +282,8 @@ class Training:
     """Of convolutions; on CPUs bfloat16 is twice as fast where the CPU has it, and float16 is not offered."""
 
     def __post_init__(self) -> None:
-        for name in (
+        _check_positive(
+            self,
             "chip_px",
             "batch_size",
             "steps_per_epoch",
@@ -300,10 +295,7 @@ class Training:
             "clip_norm",
             "patience_epochs",
             "validation_chip_px",
-        ):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} {value} is not positive")
+        )
         for name in ("validation_share", "drop_annotations", "momentum", "ema_decay"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
@@ -454,9 +446,20 @@ def change_preset(preset: Preset, key: str, text: str) -> Preset:
             hint = did_you_mean(text, list(LOSSES)) or f"losses: {', '.join(LOSSES)}"
             raise MismatchError(f"no loss '{text}'", hint=hint)
         return replace(preset, loss=LOSSES[text])
-    try:
-        value = tomllib.loads(f"value = {text}")["value"] if text else None
-    except tomllib.TOMLDecodeError:
-        value = text
-    new: Preset = changed(preset, key, value, where=f"{key}={text}")
+    new: Preset = changed(preset, key, read_value(text), where=f"{key}={text}")
     return new
+
+
+def read_value(text: str) -> Any:
+    """Read a value as in TOML: the quotes of a string may be left out, and nothing is None."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"] if text else None
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _check_positive(table: object, *names: str) -> None:
+    for name in names:
+        value = getattr(table, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} {value} is not positive")

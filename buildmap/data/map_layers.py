@@ -20,11 +20,11 @@ from pyogrio.errors import DataSourceError, FeatureError
 from pyproj import CRS, Transformer
 
 from buildmap.data.map_style import MapLayer, MapRule, MapStyle
-from buildmap.errors import InputError, MissingInput
+from buildmap.errors import InputError
 from buildmap.schema import did_you_mean
 from buildmap.vector.crs import as_crs
 from buildmap.vector.projection import is_finite, projection
-from buildmap.vector.reader import Box, Repairs, column_names, repair
+from buildmap.vector.reader import Box, Repairs, column_names, locate, repair
 
 _TAGS = "other_tags"
 """The column in which GDAL puts the OpenStreetMap keys that have none: '"key"=>"value",...'."""
@@ -139,10 +139,8 @@ def _wanted(
 
 
 def _layer_names(path: Path) -> list[str]:
-    if not path.exists():
-        raise MissingInput(f"{path} does not exist")
     with _clear_errors(path):
-        listed = pyogrio.list_layers(_gdal_name(path))
+        listed = pyogrio.list_layers(locate(path))
     return [str(name) for name, kind in listed if str(kind) not in _POINTS]
 
 
@@ -150,7 +148,7 @@ def _read_layer(
     path: Path, name: str, wanted: _Wanted, *, crs: CRS, bounds: Box
 ) -> tuple[NDArray[np.object_], NDArray[np.int64], Repairs]:
     """Read a layer: (n,) polygons and lines, (n,) the rule each is drawn by, and what became of polygons."""
-    source = _gdal_name(path)
+    source = locate(path)
     with _clear_errors(path):
         declared = pyogrio.read_info(source, layer=name)["crs"]
     if declared is None:
@@ -250,12 +248,6 @@ def _clear_errors(path: Path) -> Iterator[None]:
             yield
     except (DataSourceError, FeatureError) as error:
         raise InputError(f"{path} cannot be read as a vector file: {error}") from error
-
-
-def _gdal_name(path: Path) -> str:
-    """Name a file for GDAL, also where pyogrio would read a part of the name as something else."""
-    absolute = str(path.resolve())
-    return f"/vsisubfile/0,{absolute}" if set(absolute) & set("!?;\n\r\t") else absolute
 
 
 def _doubled(text: str, quote: str) -> str:

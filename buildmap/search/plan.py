@@ -1,7 +1,6 @@
 """Which trainings a search tries: values for keys of a preset, and when bad ones are stopped."""
 
 import hashlib
-import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from buildmap.errors import MismatchError
-from buildmap.preset import Preset, change_preset, preset_paths
+from buildmap.preset import Preset, change_preset, preset_paths, read_value
 from buildmap.schema import build, did_you_mean
+from buildmap.training.preset_toml import toml_value
 
 Settings = Mapping[str, str]
 """What is changed in a preset: dotted keys, and values as in TOML."""
@@ -77,7 +77,8 @@ def load_plan(path: Path) -> SearchPlan:
     for key, values in _leaves(tables.get("grid", {})):
         if not isinstance(values, list):
             raise MismatchError(
-                f"{path}: {key} is {_toml(values)}, not a list of values", hint=f"{key} = [{_toml(values)}]"
+                f"{path}: {key} is {toml_value(values)}, not a list of values",
+                hint=f"{key} = [{toml_value(values)}]",
             )
         grid[key] = [to_text(value) for value in values]
     return plan_of(grid, halving, where=str(path))
@@ -138,7 +139,7 @@ def change_together(preset: Preset, settings: Settings) -> Preset:
     for key, text in settings.items():
         name, _, leaf = key.partition(".")
         if leaf and "." not in leaf and is_dataclass(getattr(preset, name, None)):
-            together.setdefault(name, {})[leaf] = _value(text)
+            together.setdefault(name, {})[leaf] = read_value(text)
         else:
             preset = change_preset(preset, key, text)
     where = ", ".join(f"{key}={text}" for key, text in settings.items())
@@ -161,35 +162,13 @@ def trial_name(settings: Settings) -> str:
 
 def to_text(value: Any) -> str:
     """Write a value from TOML as `change_preset` takes it: strings bare, where they read the same."""
-    return value if isinstance(value, str) and _value(value) in (value, None) else _toml(value)
-
-
-def _value(text: str) -> Any:
-    """Read a value as `change_preset` does."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"] if text else None
-    except tomllib.TOMLDecodeError:
-        return text
+    return value if isinstance(value, str) and read_value(value) in (value, None) else toml_value(value)
 
 
 def _identity(text: str) -> Any:
     """Give what is equal for equal values: 0.1 is 0.10, 1 is 1.0, and neither is true."""
-    value = _value(text)
+    value = read_value(text)
     return (isinstance(value, bool), value)
-
-
-def _toml(value: Any) -> str:
-    match value:
-        case str():
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case bool():
-            return str(value).lower()
-        case list():
-            return f"[{', '.join(map(_toml, value))}]"
-        case dict():
-            return f"{{{', '.join(f'{key} = {_toml(item)}' for key, item in value.items())}}}"
-        case _:
-            return str(value)
 
 
 def _leaves(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

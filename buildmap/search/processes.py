@@ -4,21 +4,20 @@ A process that is killed takes no other trial along; when this one ends, all of 
 """
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from logging.handlers import QueueHandler
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 from buildmap.errors import BuildmapError
 from buildmap.execution.progress import Progress
 from buildmap.search.trial import Job, Trial
 from buildmap.training.device import Devices
+from buildmap.training.processes import Line, end_with_parent
 
 _FAREWELL_S = 10.0
 """How long a process may take to end of itself."""
@@ -151,9 +150,9 @@ def _work(job: Job, connection: Connection, title: str, threads: int, log_level:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who watches decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    line = _Line(connection, title)
+    line = _TitledLine(connection, title)
     logging.getLogger("buildmap").setLevel(log_level)
     logging.getLogger().handlers = [QueueHandler(line)]  # type: ignore[arg-type]
     try:
@@ -162,20 +161,17 @@ def _work(job: Job, connection: Connection, title: str, threads: int, log_level:
         line.say("error", error)
 
 
-class _Line:
-    """What a process says to the one that watches it, from any thread: progress, log, and the end."""
+class _TitledLine(Line):
+    """Says of progress and log which trial they belong to."""
 
     def __init__(self, connection: Connection, title: str) -> None:
-        self._connection, self._title, self._lock = connection, title, threading.Lock()
-
-    def say(self, kind: str, content: Any) -> None:
-        with self._lock:
-            self._connection.send((kind, content))
+        super().__init__(connection)
+        self._title = title
 
     def put_nowait(self, record: logging.LogRecord) -> None:
         """Hand on a log record, as a queue does."""
         record.msg = record.message = f"{self._title}: {record.getMessage()}"
-        self.say("log", record)
+        super().put_nowait(record)
 
     def start(self, task: str, total: int) -> None:  # noqa: ARG002 (one line cannot show the steps of several)
         self.say("note", f"{self._title}, {task}")
@@ -185,13 +181,6 @@ class _Line:
 
     def note(self, text: str) -> None:
         """Keep it."""
-
-
-def _end_with_parent() -> None:
-    """Do not outlive a parent that was killed."""
-    if parent := parent_process():
-        parent.join()
-        os._exit(1)
 
 
 class _Titled:

@@ -26,12 +26,15 @@ def _tables(path: str, table: Mapping[str, Any]) -> Iterator[str]:
 
 def _lines(table: Mapping[str, Any]) -> str:
     plain = ((key, value) for key, value in table.items() if value is not None)
-    return "".join(f"{key} = {_value(value)}\n" for key, value in plain if not isinstance(value, Mapping))
+    return "".join(f"{key} = {toml_value(value)}\n" for key, value in plain if not isinstance(value, Mapping))
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Write one value; a table stands on one line."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key} = {toml_value(item)}' for key, item in value.items())}}}"
     return str(value).lower()

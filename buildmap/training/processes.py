@@ -176,7 +176,7 @@ class Watch:
         return RuntimeError("\n".join(self._tracebacks) or "a process failed; see above for what it said")
 
 
-class _Line:
+class Line:
     """What a process says to the one that watches it; from any thread."""
 
     def __init__(self, connection: Connection) -> None:
@@ -194,7 +194,7 @@ class _Line:
 class _ToldProgress:
     """Hands progress on to the process that watches."""
 
-    def __init__(self, line: _Line) -> None:
+    def __init__(self, line: Line) -> None:
         self._line = line
 
     def start(self, task: str, total: int) -> None:
@@ -210,8 +210,8 @@ class _ToldProgress:
 def _work(rank: int, setting: _Setting, connection: Connection, task: Task[Any]) -> None:
     """Do the task in this process; then wait to be dismissed, lest the others lose it in an exchange."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who watches decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    line, first = _Line(connection), rank == 0
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    line, first = Line(connection), rank == 0
     _set_up_log(line if first else None, setting.log_level)
     torch.set_num_threads(setting.threads)
     try:
@@ -241,14 +241,14 @@ def _meet(rank: int, setting: _Setting) -> None:
     )
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Do not outlive a parent that was killed."""
     if parent := parent_process():
         parent.join()
         os._exit(1)
 
 
-def _set_up_log(line: _Line | None, level: int) -> None:
+def _set_up_log(line: Line | None, level: int) -> None:
     """Hand the log on, or drop it: the others would only repeat the first process's."""
     logging.getLogger("buildmap").setLevel(level)
     logging.getLogger().handlers = [QueueHandler(line) if line else logging.NullHandler()]  # type: ignore[arg-type]

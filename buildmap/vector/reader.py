@@ -138,7 +138,7 @@ def read_in_batches(
         InputError: If it is no vector file, lacks the layer or a column, or has no CRS while one was asked
             for.
     """
-    source = _locate(path)
+    source = locate(path)
     name = layer if layer is not None else _only_layer(path, source)
     with _clear_errors(path, source, name):
         known, file_crs = _described(source, name)
@@ -173,7 +173,7 @@ def read_unrepaired(
         MissingInput: If there is no such file.
         InputError: If it is no vector file, or lacks the layer.
     """
-    source = _locate(path)
+    source = locate(path)
     name = layer if layer is not None else _only_layer(path, source)
     with _clear_errors(path, source, name):
         wkb = pyogrio.raw.read(source, layer=name, columns=[])[2]
@@ -195,7 +195,7 @@ def column_names(path: Path, layer: str | None = None) -> tuple[str, ...]:
         MissingInput: If there is no such file.
         InputError: If it is no vector file, or lacks the layer.
     """
-    source = _locate(path)
+    source = locate(path)
     name = layer if layer is not None else _only_layer(path, source)
     with _clear_errors(path, source, name):
         return _described(source, name)[0]
@@ -344,8 +344,13 @@ def _clear_errors(path: Path, source: str, layer: str) -> Iterator[None]:
         raise _unreadable(path, error) from error
 
 
-def _locate(path: Path) -> str:
-    """Name the file for GDAL, also where pyogrio would read a part of the name as something else."""
+def locate(path: Path) -> str:
+    """Name the file for GDAL, also where pyogrio would read a part of the name as something else.
+
+    Raises:
+        MissingInput: If it does not exist, or is not readable.
+        InputError: If it is empty, or a folder.
+    """
     text = str(path)
     if text.startswith("/vsi"):
         return text

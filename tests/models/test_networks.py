@@ -19,7 +19,6 @@ WHOLE = ("pspnet", "manet", "danet", "segformer", "upernet", "unet-aspp", "deepl
 """Networks that look at the whole window at once, so that what lies anywhere in it matters everywhere."""
 EXPORTED = (
     "sci-net",
-    "hrnet",
     *(
         pytest.param(name, marks=pytest.mark.benchmark)
         for name in (
@@ -29,6 +28,7 @@ EXPORTED = (
             "deeplabv3plus",
             "manet",
             "segformer",
+            "hrnet",
             "hr-mamba",
             "danet",
         )

@@ -159,7 +159,7 @@ def test_the_segmenter_is_torchvision_s_deeplabv3_weight_for_weight() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "map-guided-shallow-net",
+        pytest.param("map-guided-shallow-net", marks=pytest.mark.benchmark),
         pytest.param("map-guided-deeplabv3", marks=pytest.mark.benchmark),
         pytest.param("enlarged-shallow-net", marks=pytest.mark.benchmark),
     ],

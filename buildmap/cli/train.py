@@ -124,8 +124,7 @@ def train(
     chosen = find_preset(preset)
     flags = {"loss": loss, "training.drop_annotations": drop_annotations, "training.epochs": epochs}
     given = {key: str(value) for key, value in flags.items() if value is not None}
-    for key, value in (given | dict(_pair(text) for text in settings or [])).items():
-        chosen = change_preset(chosen, key, value)
+    chosen = change_preset(chosen, given | dict(_pair(text) for text in settings or []))
     from buildmap.cli.console import progress, report
     from buildmap.train import TrainOptions
     from buildmap.train import train as run

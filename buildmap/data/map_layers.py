@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataSourceError, FeatureError
 from pyproj import CRS, Transformer
 
-from buildmap.data.map_style import MapLayer, MapRule, MapStyle
 from buildmap.errors import InputError
+from buildmap.preset.maps import MapLayer, MapRule, MapStyle
 from buildmap.schema import did_you_mean
 from buildmap.vector.crs import as_crs
 from buildmap.vector.projection import is_finite, projection

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from buildmap.compiled import compiled
 from buildmap.data.map_layers import MapFeatures
-from buildmap.data.map_style import MapStyle
+from buildmap.preset.maps import MapStyle
 from buildmap.raster.burn import FootprintIndex
 from buildmap.raster.grid import Grid
 from buildmap.raster.windows import Window

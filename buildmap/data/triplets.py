@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from buildmap.data.map_layers import read_map
 from buildmap.data.map_picture import MapPicture
-from buildmap.data.map_style import OSM_STYLE, MapLayer, MapStyle
 from buildmap.errors import InputError
+from buildmap.preset.maps import OSM_STYLE, MapLayer, MapStyle
 from buildmap.raster.grid import Bounds, Grid
 from buildmap.raster.windows import Window
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from buildmap.losses.boundary_alignment import BoundaryAlignment
 from buildmap.losses.boundary_distance import BoundaryDistance
-from buildmap.losses.cross_entropy import CrossEntropy
+from buildmap.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
 from buildmap.losses.dice import Dice
 from buildmap.losses.exponential_logarithmic import ExponentialLogarithmic
 from buildmap.losses.logit_adjusted import LogitAdjustedCrossEntropy
@@ -20,6 +20,7 @@ def build_loss(loss: Loss) -> "WeightedSum":
     """Sum the losses a preset gives a weight."""
     parts = (
         (loss.bce, CrossEntropy()),
+        (loss.wce, WeightedCrossEntropy(loss.building_prior)),
         (loss.dice, Dice()),
         (loss.nr_dice, NoiseRobustDice(loss.noise_exponent)),
         (loss.ell, ExponentialLogarithmic()),

@@ -4,13 +4,13 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from buildmap.errors import MismatchError
-from buildmap.preset import Preset, change_preset, preset_paths, read_value
+from buildmap.preset import preset_paths, read_value
 from buildmap.schema import build, did_you_mean
 from buildmap.training.preset_toml import toml_value
 
@@ -58,7 +58,7 @@ def load_plan(path: Path) -> SearchPlan:
 
     Raises:
         MismatchError: If the file is not TOML, a key of the search is unknown, or values are missing, not in
-            a list, or twice there. Keys and values of the preset are checked by `change_together`.
+            a list, or twice there. Keys and values of the preset are checked by `change_preset`.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -125,30 +125,6 @@ def find_plan(name: str) -> SearchPlan:
     if name.endswith(".toml"):
         return load_plan(Path(name))
     raise MismatchError(f"no search '{name}'", hint=did_you_mean(name, list(shipped)) or _shipped())
-
-
-def change_together(preset: Preset, settings: Settings) -> Preset:
-    """Replace several values of a preset at once: only what they lead to has to make sense.
-
-    With one after the other, a weight of 0 could leave a loss without any weight before the next is set.
-
-    Raises:
-        MismatchError: If there is no such key or loss, or a value does not fit.
-    """
-    together: dict[str, dict[str, Any]] = {}
-    for key, text in settings.items():
-        name, _, leaf = key.partition(".")
-        if leaf and "." not in leaf and is_dataclass(getattr(preset, name, None)):
-            together.setdefault(name, {})[leaf] = read_value(text)
-        else:
-            preset = change_preset(preset, key, text)
-    where = ", ".join(f"{key}={text}" for key, text in settings.items())
-    for name, values in together.items():
-        held: Any = getattr(preset, name)
-        table = {field.name: getattr(held, field.name) for field in fields(held)} | values
-        changed: dict[str, Any] = {name: build(type(held), table, where=f"{where}: {name}")}
-        preset = replace(preset, **changed)
-    return preset
 
 
 def trial_name(settings: Settings) -> str:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from buildmap.errors import DivergedError, ResourceError
 from buildmap.execution.progress import Progress, Silent
-from buildmap.preset import Preset
+from buildmap.preset import Preset, change_preset
 from buildmap.publish import staged
 from buildmap.search.heatmap import draw
 from buildmap.search.judge import Judge
-from buildmap.search.plan import SearchPlan, change_together, trial_name
+from buildmap.search.plan import SearchPlan, trial_name
 from buildmap.search.processes import run_jobs
 from buildmap.search.table import Row, rows_of, write_csv
 from buildmap.search.trial import Job, Learn, Score, Trial, scores_by_epoch
@@ -97,7 +97,7 @@ def search(
             settings=settings,
             data=data,
             model=folder / f"{trial_name(settings)}.safetensors",
-            preset=change_together(preset, settings),
+            preset=change_preset(preset, settings),
             options=replace(options, overwrite=True),
             learn=learn,
         )

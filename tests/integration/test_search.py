@@ -124,7 +124,9 @@ def test_trials_that_are_stopped_and_go_on_side_by_side_end_with_the_same_bits(h
     for name in names:
         assert (here / "m.grid" / name).read_bytes() == alone[name]
     assert (here / "m.safetensors").read_bytes() == alone[f"loss={found['best']['loss']}.safetensors"]
-    assert find_preset(found["preset"]) == change_preset(find_preset("p.toml"), "loss", found["best"]["loss"])
+    assert find_preset(found["preset"]) == change_preset(
+        find_preset("p.toml"), {"loss": found["best"]["loss"]}
+    )
 
 
 def test_sigterm_ends_every_trial_and_keeps_what_they_have_learned(here: Path) -> None:

@@ -9,8 +9,8 @@ from pyproj import Transformer
 from shapely.geometry import LineString, MultiLineString, MultiPolygon, Point, Polygon, box
 
 from buildmap.data.map_layers import MapFeatures, read_map
-from buildmap.data.map_style import OSM_STYLE, MapLayer, MapRule, MapStyle
 from buildmap.errors import InputError, MissingInput
+from buildmap.preset.maps import OSM_STYLE, MapLayer, MapRule, MapStyle
 from tests.scenes import UTM, write_layer
 from tests.unit.data.openstreetmap import Way, write_pbf, write_xml
 

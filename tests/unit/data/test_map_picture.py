@@ -13,7 +13,7 @@ from shapely.geometry import LineString, Point, Polygon, box
 
 from buildmap.data.map_layers import MapFeatures
 from buildmap.data.map_picture import MapPicture
-from buildmap.data.map_style import MapRule, MapStyle
+from buildmap.preset.maps import MapRule, MapStyle
 from buildmap.raster.grid import Grid
 from buildmap.raster.windows import Window
 from buildmap.vector.reader import Repairs

@@ -9,11 +9,11 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from buildmap.data.dataset import Batch, Chips
-from buildmap.data.map_style import MapLayer, MapRule, MapStyle
 from buildmap.data.split import overlap
 from buildmap.data.triplets import Triplets, enlarge
 from buildmap.errors import InputError, MissingInput
 from buildmap.preset import Augment, Preset, Source
+from buildmap.preset.maps import MapLayer, MapRule, MapStyle
 from buildmap.raster.windows import Window
 from tests.scenes import ORIGIN, write_layer, write_raster
 from tests.unit.data.material import (

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -32,6 +33,14 @@ def dice(logits: Tensor, target: Tensor, valid: Tensor) -> float:
         overlap += sigmoid(z) * y
         total += sigmoid(z) + y
     return 1 - 2 * overlap / total
+
+
+def weighted_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, prior: float = 0.1) -> float:
+    """torch's cross-entropy of two classes, the background's logit 0, with weights of the classes."""
+    both = torch.stack((torch.zeros_like(logits[:, 0]), logits[:, 0]), 1).double()
+    truth = torch.where(valid, target.long(), -100)
+    weight = torch.tensor([prior, 1 - prior], dtype=torch.float64)
+    return float(torch.nn.functional.cross_entropy(both, truth, weight=weight))
 
 
 def weighted_dice(logits: Tensor, target: Tensor, valid: Tensor, building_weight: float = 0.9) -> float:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from buildmap.losses.boundary_alignment import BoundaryAlignment
-from buildmap.losses.cross_entropy import CrossEntropy
+from buildmap.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
 from buildmap.losses.dice import Dice
 from buildmap.losses.exponential_logarithmic import ExponentialLogarithmic
 from buildmap.losses.logit_adjusted import LogitAdjustedCrossEntropy
@@ -23,6 +23,7 @@ Oracle = Callable[[Tensor, Tensor, Tensor], float]
 
 LOSSES: dict[str, tuple[nn.Module, Oracle]] = {
     "bce": (CrossEntropy(), oracles.cross_entropy),
+    "wce": (WeightedCrossEntropy(0.1), oracles.weighted_cross_entropy),
     "dice": (Dice(), oracles.dice),
     "nr_dice": (NoiseRobustDice(1.5), oracles.noise_robust_dice),
     "ell": (ExponentialLogarithmic(), oracles.exponential_logarithmic),

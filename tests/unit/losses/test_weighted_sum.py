@@ -19,6 +19,7 @@ Scene = tuple[Tensor, Tensor, Tensor]
 
 ORACLES: dict[str, Callable[[Tensor, Tensor, Tensor], float]] = {
     "bce": oracles.cross_entropy,
+    "wce": oracles.weighted_cross_entropy,
     "dice": oracles.dice,
     "nr_dice": oracles.noise_robust_dice,
     "ell": oracles.exponential_logarithmic,
@@ -56,6 +57,7 @@ def test_every_number_that_shapes_a_loss_reaches_it(scene: Scene) -> None:
     assert len(set(values)) == len(values)
     expected = (
         oracles.cross_entropy(*scene)
+        + oracles.weighted_cross_entropy(*scene, 0.3)
         + oracles.dice(*scene)
         + oracles.noise_robust_dice(*scene, 1.2)
         + oracles.exponential_logarithmic(*scene)

@@ -12,7 +12,6 @@ from buildmap.errors import MismatchError
 from buildmap.preset import change_preset, find_preset
 from buildmap.search.plan import (
     Halving,
-    change_together,
     find_plan,
     load_plan,
     plan_of,
@@ -55,7 +54,7 @@ def test_values_of_every_type_arrive_in_the_preset(tmp_path: Path) -> None:
     title = ["true", '"quoted"']
     """
     plan = load_plan(written(tmp_path, text))
-    first, second = (change_together(LITE, settings) for settings in plan.combinations())
+    first, second = (change_preset(LITE, settings) for settings in plan.combinations())
     assert (first.training.learning_rate, first.training.seed, first.training.optimizer) == (1e-5, 7, "sgd")
     assert (first.augment.quarter_turns, first.data.bands) == (False, (3, 2, 1))
     assert (first.title, second.title) == ("true", '"quoted"')
@@ -71,9 +70,9 @@ def test_a_table_is_a_value_and_nothing_makes_a_key_absent(tmp_path: Path) -> No
     assert plan.grid["title"] == ["", "{kernel = 7, group_channels = 16, reduction = 4}"]
     assert plan.grid["training.clip_norm"] == ["", "1.0"]
     base = replace(LITE, training=replace(LITE.training, clip_norm=3.0))
-    changed = [change_together(base, {"training.clip_norm": text}) for text in ("", "1.0")]
+    changed = [change_preset(base, {"training.clip_norm": text}) for text in ("", "1.0")]
     assert [preset.training.clip_norm for preset in changed] == [None, 1.0]
-    parts = change_together(LITE, {"model.involution": plan.grid["title"][1]}).model.involution
+    parts = change_preset(LITE, {"model.involution": plan.grid["title"][1]}).model.involution
     assert parts is not None and (parts.kernel, parts.group_channels, parts.reduction) == (7, 16, 4)
 
 
@@ -98,30 +97,6 @@ def test_a_value_from_toml_reads_the_same_as_text(value: object) -> None:
     assert read == value and type(read) is type(value)
 
 
-def test_weights_of_a_combination_may_be_zero_one_by_one() -> None:
-    ce = change_preset(LITE, "loss", "ce")
-    with pytest.raises(MismatchError, match="all zero"):
-        change_preset(ce, "loss.bce", "0")
-    changed = change_together(ce, {"loss.bce": "0", "loss.dice": "0.0", "loss.boundary_alignment": "0.1"})
-    assert (changed.loss.bce, changed.loss.dice, changed.loss.boundary_alignment) == (0, 0, 0.1)
-    with pytest.raises(MismatchError, match=r"loss\.bce=0, loss\.dice=0: loss: loss weights are .*all zero"):
-        change_together(LITE, {"loss.bce": "0", "loss.dice": "0"})
-
-
-def test_a_loss_by_name_comes_before_its_weights() -> None:
-    changed = change_together(LITE, {"loss.temperature": "2", "loss": "lace"})
-    assert (changed.loss.lace, changed.loss.bce, changed.loss.temperature) == (1, 0, 2)
-
-
-@given(st.permutations(["training.seed=3", "training.epochs=7", "loss.bce=0.25", "title=x", "model.width=6"]))
-def test_together_is_the_same_as_one_after_the_other(pairs: list[str]) -> None:
-    settings = dict(pair.split("=") for pair in pairs)
-    expected = LITE
-    for key, text in settings.items():
-        expected = change_preset(expected, key, text)
-    assert change_together(LITE, settings) == expected
-
-
 @pytest.mark.parametrize(
     ("settings", "message", "hint"),
     [
@@ -136,7 +111,7 @@ def test_settings_that_do_not_fit_are_refused(
     settings: dict[str, str], message: str, hint: str | None
 ) -> None:
     with pytest.raises(MismatchError, match=message) as caught:
-        change_together(LITE, settings)
+        change_preset(LITE, settings)
     assert hint in (caught.value.hint or "") if hint else caught.value.hint is None
 
 
@@ -193,7 +168,7 @@ def test_the_papers_search_has_its_81_combinations() -> None:
         for boundary in (0.0, 0.1, 0.2)
         for rate in (1e-5, 1e-4, 1e-3)
     }
-    presets = [change_together(LITE, settings) for settings in plan.combinations()]
+    presets = [change_preset(LITE, settings) for settings in plan.combinations()]
     found = {(p.loss.bce, p.loss.dice, p.loss.boundary_distance, p.training.learning_rate) for p in presets}
     assert (len(presets), found, plan.halving) == (81, expected, None)
 

@@ -9,8 +9,7 @@ import pytest
 
 from buildmap.errors import InputError
 from buildmap.execution.progress import Progress, Silent
-from buildmap.preset import Preset
-from buildmap.search.plan import change_together
+from buildmap.preset import Preset, change_preset
 from buildmap.search.processes import run_jobs
 from buildmap.search.trial import Job, Learn, Trial
 from buildmap.train import TrainOptions, TrainSummary
@@ -47,7 +46,7 @@ def jobs(folder: Path, rates: list[float], *, how: Learn = learn, epochs: int = 
             settings=one,
             data=folder,
             model=folder / "grid" / f"{number}.safetensors",
-            preset=change_together(FAKE, one),
+            preset=change_preset(FAKE, one),
             options=TrainOptions(stop_after=epochs),
             learn=how,
         )

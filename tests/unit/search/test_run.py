@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from buildmap.errors import DivergedError, InputError, ResourceError
-from buildmap.preset import load_preset
-from buildmap.search.plan import Halving, SearchPlan, change_together
+from buildmap.preset import change_preset, load_preset
+from buildmap.search.plan import Halving, SearchPlan
 from buildmap.search.run import SearchSummary, search
 from buildmap.train import TrainOptions
 from tests.unit.search.fakes import (
@@ -85,7 +85,7 @@ def test_the_whole_grid_finds_the_best_of_81(whole: SearchSummary) -> None:
     assert (whole.epochs, whole.grid_epochs, whole.stopped, whole.failed) == (1620, 1620, 0, 0)
     model = Path(whole.output)
     assert model.read_text() == f"{','.join(f'{k}={v}' for k, v in WINNER.items())} after epoch 15"
-    expected = max(whole.trials, key=lambda trial: final_score(change_together(FAKE, trial.settings)))
+    expected = max(whole.trials, key=lambda trial: final_score(change_preset(FAKE, trial.settings)))
     assert whole.best == expected.settings
 
 
@@ -105,7 +105,7 @@ def test_halving_finds_the_same_with_far_fewer_epochs(
 
 
 def test_early_on_other_settings_lead(whole: SearchSummary) -> None:
-    first = max(whole.trials, key=lambda trial: score(change_together(FAKE, trial.settings), 1))
+    first = max(whole.trials, key=lambda trial: score(change_preset(FAKE, trial.settings), 1))
     assert first.settings != WINNER
 
 
@@ -182,7 +182,7 @@ def paths_aside(found: SearchSummary) -> SearchSummary:
 
 
 def test_the_winners_preset_is_written_as_toml(whole: SearchSummary) -> None:
-    assert load_preset(Path(whole.preset)) == change_together(FAKE, WINNER)
+    assert load_preset(Path(whole.preset)) == change_preset(FAKE, WINNER)
     assert whole.preset == str(Path(whole.output).with_suffix(".grid") / "best.toml")
 
 

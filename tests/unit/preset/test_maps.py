@@ -2,8 +2,8 @@ import tomllib
 
 import pytest
 
-from buildmap.data.map_style import OSM_STYLE, MapLayer, MapRule, MapStyle
 from buildmap.errors import MismatchError
+from buildmap.preset.maps import OSM_STYLE, MapLayer, MapRule, Maps, MapStyle
 from buildmap.schema import build
 
 TABLE = """
@@ -95,3 +95,11 @@ def test_the_default_draws_the_edges_of_all_roads_before_any_surface() -> None:
     assert [rule.values for rule in edges] == [rule.values for rule in surfaces]
     assert all(edge.width_m == surface.width_m + 2 for edge, surface in zip(edges, surfaces, strict=True))
     assert [rule.width_m for rule in surfaces] == sorted(rule.width_m for rule in surfaces)
+
+
+def test_maps_are_layers_and_usually_look_like_openstreetmap() -> None:
+    table = tomllib.loads('[[layers]]\npath = "a.gpkg"\nshows = "building"\n')
+    maps = build(Maps, table, where="p.toml: maps")
+    assert maps == Maps(layers=(MapLayer(path="a.gpkg", shows="building"),), style=OSM_STYLE)
+    with pytest.raises(ValueError, match="maps without layers"):
+        Maps(layers=())

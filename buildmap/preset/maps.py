@@ -141,3 +141,17 @@ OSM_STYLE = MapStyle(
     )
 )
 """Colours as in OpenStreetMap's standard style, buildings red; widths about those on the ground."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maps:
+    """What map pictures are drawn from, and what they look like."""
+
+    layers: tuple[MapLayer, ...]
+    """Files of features, in the data folder."""
+    style: MapStyle = OSM_STYLE
+    """What they look like."""
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ValueError("maps without layers")

@@ -5,6 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildmap.errors import MismatchError
 from buildmap.preset import LOSSES, change_preset, find_preset, load_preset, preset_paths
@@ -70,30 +72,6 @@ def test_an_unknown_preset_is_refused_with_what_there_is(name: str, hint: str | 
     assert caught.value.hint == hint if hint is None else str(caught.value.hint).startswith(hint)
 
 
-def test_a_source_window_has_four_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "p.toml"
-    source = '[[sources]]\nimage = "a.tif"\nannotations = "a.gpkg"\nuse = "train"\nwindow_px = '
-    path.write_text(f"{LITE.read_text()}\n{source}[0, 0, 10]\n")
-    with pytest.raises(MismatchError, match="window_px is not col_off, row_off, width, height"):
-        load_preset(path)
-    path.write_text(f"{LITE.read_text()}\n{source}[0, 0, 10, 20]\n")
-    assert load_preset(path).sources[0].window_px == (0, 0, 10, 20)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("batch_size = ", "batch_size = -"),
-        ("epochs = ", "epochs = -"),
-        ("learning_rate = ", "learning_rate = -"),
-    ],
-)
-def test_a_training_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str) -> None:
-    (tmp_path / "p.toml").write_text(LITE.read_text().replace(old, new))
-    with pytest.raises(MismatchError, match=r"training: \w+ -[\d.e-]+ is not positive"):
-        load_preset(tmp_path / "p.toml")
-
-
 def test_a_file_that_is_not_there_or_is_not_toml_is_named(tmp_path: Path) -> None:
     with pytest.raises(MismatchError, match=r"gone\.toml cannot be read: No such file"):
         find_preset(str(tmp_path / "gone.toml"))
@@ -118,13 +96,13 @@ def test_one_value_of_a_preset_can_be_changed(key: str, text: str, value: object
     lite = load_preset(LITE)
     section, name = key.split(".")
     expected = asdict(lite) | {section: asdict(getattr(lite, section)) | {name: value}}
-    assert asdict(change_preset(lite, key, text)) == expected
+    assert asdict(change_preset(lite, {key: text})) == expected
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_is_chosen_by_its_name(name: str) -> None:
     lite = load_preset(LITE)
-    assert change_preset(lite, "loss", name) == replace(lite, loss=LOSSES[name])
+    assert change_preset(lite, {"loss": name}) == replace(lite, loss=LOSSES[name])
 
 
 @pytest.mark.parametrize(
@@ -140,6 +118,33 @@ def test_a_loss_is_chosen_by_its_name(name: str) -> None:
 )
 def test_a_wrong_change_is_named(key: str, text: str, message: str, hint: str | None) -> None:
     with pytest.raises(MismatchError) as caught:
-        change_preset(load_preset(LITE), key, text)
+        change_preset(load_preset(LITE), {key: text})
     assert message in str(caught.value)
     assert caught.value.hint == hint
+
+
+def test_weights_of_a_combination_may_be_zero_one_by_one() -> None:
+    lite = load_preset(LITE)
+    ce = change_preset(lite, {"loss": "ce"})
+    with pytest.raises(MismatchError, match="all zero"):
+        change_preset(ce, {"loss.bce": "0"})
+    changed = change_preset(ce, {"loss.bce": "0", "loss.dice": "0.0", "loss.boundary_alignment": "0.1"})
+    assert (changed.loss.bce, changed.loss.dice, changed.loss.boundary_alignment) == (0, 0, 0.1)
+    with pytest.raises(MismatchError, match=r"loss\.bce=0, loss\.dice=0: loss weights are .*all zero"):
+        change_preset(lite, {"loss.bce": "0", "loss.dice": "0"})
+
+
+def test_a_loss_by_name_comes_before_its_weights() -> None:
+    lite = load_preset(LITE)
+    changed = change_preset(lite, {"loss.temperature": "2", "loss": "lace"})
+    assert (changed.loss.lace, changed.loss.bce, changed.loss.temperature) == (1, 0, 2)
+
+
+@given(st.permutations(["training.seed=3", "training.epochs=7", "loss.bce=0.25", "title=x", "model.width=6"]))
+def test_together_is_the_same_as_one_after_the_other(pairs: list[str]) -> None:
+    lite = load_preset(LITE)
+    settings = dict(pair.split("=") for pair in pairs)
+    expected = lite
+    for key, text in settings.items():
+        expected = change_preset(expected, {key: text})
+    assert change_preset(lite, settings) == expected

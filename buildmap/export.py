@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from buildmap.inference.quantize import Quantized
 
 TOLERANCE = 1e-3
-"""Largest accepted difference of a probability between torch and ONNX."""
+"""Largest accepted difference of a probability, or of a box in pixels, between torch and ONNX."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,8 @@ class ExportSummary:
     parameters: int | None
     """Learned numbers in the network; None where the model was ONNX already."""
     largest_difference: float | None
-    """Largest absolute difference of a probability between torch and ONNX, on random images; None
-    likewise."""
+    """Largest absolute difference of a probability, or of a box in pixels, between torch and ONNX, on random
+    images; None likewise."""
     int8: "Quantized | None"
     """What eight bits cost and give; None for a float32 file."""
     window_px: int
@@ -78,8 +78,8 @@ def export(
 
     Raises:
         InputError: If `model` is not a buildmap model, or the material cannot be used.
-        MismatchError: If the exported model's probabilities differ by more than `TOLERANCE`, or int8 loses
-            too much.
+        MismatchError: If the exported model's results differ by more than `TOLERANCE`, int8 loses too much,
+            or material is given for a model that has nothing to be measured.
         OutputError: If the output exists already, or cannot be created.
         ResourceError: If torch or onnx is not installed.
     """
@@ -97,6 +97,7 @@ def export(
         parameters, difference = _write_float(model, whole)
         quantized = None
         if material is not None:
+            _check_measurable(_card(whole))
             preset = preset_for(_card(whole), material.preset)
             quantized = _quantize(whole, material.folder, preset, listener) if int8 else None
             _measure(whole, material.folder, preset, listener)
@@ -136,14 +137,28 @@ def _write_float(model: Path, whole: Path) -> tuple[int | None, float | None]:
         copyfile(model, whole)
         return None, None
     from buildmap.inference.onnx_export import export_onnx, largest_difference
+    from buildmap.inference.onnx_instances import export_instances, largest_instance_difference
     from buildmap.models.checkpoint import load_checkpoint
+    from buildmap.models.instance_network import InstanceNetwork
 
     network, card = load_checkpoint(model)
-    export_onnx(network, card, whole)
-    difference = largest_difference(network, card, whole)
+    if isinstance(network, InstanceNetwork):
+        export_instances(network, card, whole)
+        difference = largest_instance_difference(network, card, whole)
+    else:
+        export_onnx(network, card, whole)
+        difference = largest_difference(network, card, whole)
     if difference > TOLERANCE:
         raise MismatchError(f"ONNX differs from torch by {difference:.2g}, more than {TOLERANCE:.2g}")
     return sum(parameter.numel() for parameter in network.parameters()), difference
+
+
+def _check_measurable(card: ModelCard) -> None:
+    if card.model.instances is not None:
+        raise MismatchError(
+            f"'{card.title}' finds buildings one by one; halo and int8 are measured on probability",
+            hint="leave out --data and --int8",
+        )
 
 
 def preset_for(card: ModelCard, given: Preset | None) -> Preset:
@@ -187,7 +202,7 @@ def _measure(whole: Path, folder: Path, preset: Preset, progress: Progress) -> N
 
 
 def _card(model: Path) -> ModelCard:
-    from buildmap.inference.backend import load_backend
+    from buildmap.inference.backend import open_models
     from buildmap.inference.devices import BackendOptions
 
-    return load_backend(model, BackendOptions(device="cpu")).card
+    return open_models((model,), BackendOptions(device="cpu")).card

@@ -1,7 +1,7 @@
 """The story of `buildmap predict`: a raster in, building probability or footprints out."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,18 +10,17 @@ from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from buildmap.errors import OutputError
-from buildmap.execution.journal import Journal
 from buildmap.execution.progress import Progress, Silent
 from buildmap.inference.forecast import Forecast, forecast
 from buildmap.inference.options import Prediction, Running
 from buildmap.inference.prepare import Work, prepare
-from buildmap.inference.strips import Arrivals, record_of
+from buildmap.inference.strips import Arrivals, journal_in, record_of, tally_of
 from buildmap.provenance import Provenance
 from buildmap.publish import check_distinct, shared, staged, workspace
 from buildmap.raster.area import outlines_of
 from buildmap.raster.blend import audit_rows
 from buildmap.raster.dates import tags_of
-from buildmap.raster.parts import DamagedPart, read_rows
+from buildmap.raster.parts import DamagedPart, PartRecord, read_rows
 from buildmap.raster.seams import SeamAudit, Seams, summarize
 from buildmap.raster.windows import Window
 from buildmap.raster.writer import write_cog
@@ -30,6 +29,8 @@ from buildmap.vector.writing.formats import format_of, is_vector
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from buildmap.vector.writing.writer import Batch
 
 _STRIPS = "strips"
 
@@ -63,7 +64,8 @@ class PredictSummary:
     footprints: int | None
     """Buildings written, where the output is a layer."""
     seams: Seams | None
-    """How well overlapping windows agree; null where there is one window, or the work is shared out."""
+    """How well overlapping windows agree; null where there is one window, the work is shared out, or the
+    model finds buildings one by one."""
     mpx_per_s: float
     """Raster megapixels per second in this run, finishing included."""
     device_busy: float
@@ -107,12 +109,12 @@ def predict(
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> PredictSummary:
-    """Predict building probability over a raster of any size.
+    """Predict building probability, or buildings, over a raster of any size.
 
     The output is a COG of uint8 probability (0..254, 255 = no data) at the working GSD divided by the
-    model's scale, or footprints if its suffix names a vector format. It appears only when it is whole;
-    what was done of it before is kept beside it, and the next run with the same raster, model and options
-    goes on from there.
+    model's scale, or footprints if its suffix names a vector format: drawn from probability, or found one
+    by one where the model does that. It appears only when it is whole; what was done of it before is kept
+    beside it, and the next run with the same raster, model and options goes on from there.
 
     Args:
         raster: Anything GDAL reads, also its URL; several are one mosaic.
@@ -140,7 +142,7 @@ def predict(
     with work.reader, _folder(output, running) as folder:
         if running.restart:
             rmtree(folder / _STRIPS, ignore_errors=True)
-        journal = Journal(folder / _STRIPS, work.facts, suffix=".tif")
+        journal = journal_in(folder / _STRIPS, work)
         mine = _share(work.job.cutting.plan.strips, running.shard)
         before = journal.done() & set(mine)
         seams, found = SeamAudit(), None
@@ -150,9 +152,7 @@ def predict(
             del backend  # its memory is free once the last strip is predicted
             if running.shard is None:
                 found = _assemble(folder / output.name, work, arrivals, prediction, seams)
-            records = [record_of(journal, step) for step in arrivals.in_order()]
-        for record in records:
-            seams.add(record.seams)
+            tallies = [tally_of(journal, step) for step in arrivals.in_order()]
     grid, seconds = work.grid, time.monotonic() - began
     size, pixels = grid.pixel_size_m(), _pixels(work, [step for step in mine if step not in before])
     return PredictSummary(
@@ -164,9 +164,9 @@ def predict(
         gsd_m=None if size is None else round((size[0] * size[1]) ** 0.5, 4),
         strips=len(mine),
         strips_resumed=len(before),
-        windows=sum(record.windows for record in records),
-        windows_skipped=sum(record.skipped for record in records),
-        gaps=tuple(core for record in records for core in record.gaps),
+        windows=sum(tally.windows for tally in tallies),
+        windows_skipped=sum(tally.skipped for tally in tallies),
+        gaps=tuple(core for tally in tallies for core in tally.gaps),
         footprints=found,
         seams=None if running.shard else summarize(seams),
         mpx_per_s=round(pixels / seconds / 1e6, 3),
@@ -197,7 +197,7 @@ def dry_run(
         folder = workspace(output) / _STRIPS
         done = set[int]()
         if folder.is_dir() and not running.restart:
-            done = Journal(folder, work.facts, suffix=".tif").done()
+            done = journal_in(folder, work).done()
         return DryRun(
             output=str(output),
             replaces=output.exists(),
@@ -246,51 +246,79 @@ def _assemble(
 
     Footprints are drawn while the strips below are predicted; the COG waits for all of them.
     """
-    cutting, journal = work.job.cutting, arrivals.journal
-    audit = partial(audit_rows, seams=seams, ramp_px=cutting.predicted_ramp_px, threshold=cutting.threshold)
-    parts = ((journal.product(step), record_of(journal, step).part) for step in arrivals.in_order())
     try:
-        if not is_vector(path):
-            write_cog(
-                path,
-                work.grid,
-                list(parts),
-                tags={"BUILDMAP": _provenance(work, prediction).to_json(), **tags_of(work.reader.date)},
-                on_join=audit,
-            )
-            return None
-        rows = read_rows(parts, on_join=audit)
-        return _draw(path, work, rows, arrivals, prediction)
+        if work.job.finding is not None:
+            return _write_layer(path, work, _objects(work, arrivals, prediction), arrivals, prediction)
+        parts = _parts(arrivals, seams)
+        audit = partial(
+            audit_rows,
+            seams=seams,
+            ramp_px=work.job.cutting.predicted_ramp_px,
+            threshold=work.job.cutting.threshold,
+        )
+        if is_vector(path):
+            drawn = _drawn(work, read_rows(parts, on_join=audit), prediction)
+            return _write_layer(path, work, drawn, arrivals, prediction)
+        tags = {"BUILDMAP": _provenance(work, prediction).to_json(), **tags_of(work.reader.date)}
+        write_cog(path, work.grid, list(parts), tags=tags, on_join=audit)
     except DamagedPart as error:
         if error.path.stem.isdecimal():  # a strip, not what was made of strips
-            journal.forget(int(error.path.stem))
+            arrivals.journal.forget(int(error.path.stem))
         raise
+    return None
 
 
-def _draw(
-    path: Path,
-    work: Work,
-    rows: "Iterator[NDArray[np.uint8]]",
-    arrivals: Arrivals,
-    prediction: Prediction,
-) -> int:
-    """Draw the footprints of rows that stream by, and beside them the gaps."""
+def _parts(arrivals: Arrivals, seams: SeamAudit) -> Iterator[tuple[Path, PartRecord]]:
+    """Give the strips of probability, and count their seams."""
+    for step in arrivals.in_order():
+        record = record_of(arrivals.journal, step)
+        seams.add(record.seams)
+        yield arrivals.journal.product(step), record.part
+
+
+def _drawn(work: Work, rows: "Iterator[NDArray[np.uint8]]", prediction: Prediction) -> "Iterator[Batch]":
+    """Draw the footprints of rows of probability that stream by."""
     from buildmap.vector.footprint import footprints  # compiled: only for those who want a layer
-    from buildmap.vector.writing.writer import FootprintWriter
 
     grid = work.grid
     threshold = work.card.threshold if prediction.threshold is None else prediction.threshold
-    outlining = replace(prediction.outlining, threshold=threshold)
-    with FootprintWriter(path, crs=grid.crs, provenance=_provenance(work, prediction)) as writer:
-        for batch in footprints(
-            rows,
-            transform=grid.transform,
-            crs=grid.crs,
-            settings=outlining,
-            source_date=work.reader.date,
-        ):
+    return footprints(
+        rows,
+        transform=grid.transform,
+        crs=grid.crs,
+        settings=replace(prediction.outlining, threshold=threshold),
+        source_date=work.reader.date,
+    )
+
+
+def _objects(work: Work, arrivals: Arrivals, prediction: Prediction) -> "Iterator[Batch]":
+    """Merge the buildings that windows found, strip by strip, and place them on the map."""
+    from buildmap.inference.object_layer import place_objects
+    from buildmap.inference.object_strips import merged
+
+    files = ((step, arrivals.journal.product(step)) for step in arrivals.in_order())
+    return place_objects(
+        merged(files, work.job),
+        grid=work.grid,
+        classes=work.card.classes,
+        min_area_m2=prediction.outlining.min_area_m2,
+        wanted=work.job.area,
+        source_date=work.reader.date,
+    )
+
+
+def _write_layer(
+    path: Path, work: Work, batches: "Iterable[Batch]", arrivals: Arrivals, prediction: Prediction
+) -> int:
+    """Write footprints as they come, and beside them the gaps; give their number."""
+    from buildmap.vector.writing.writer import FootprintWriter, ObjectWriter
+
+    grid = work.grid
+    kind = FootprintWriter if work.job.finding is None else ObjectWriter
+    with kind(path, crs=grid.crs, provenance=_provenance(work, prediction)) as writer:
+        for batch in batches:
             writer.write(batch)
-        gaps = [core for step in arrivals.in_order() for core in record_of(arrivals.journal, step).gaps]
+        gaps = [core for step in arrivals.in_order() for core in tally_of(arrivals.journal, step).gaps]
         if gaps:
             writer.write_gaps(outlines_of(gaps, grid))
         return writer.count
@@ -298,12 +326,13 @@ def _draw(
 
 def _provenance(work: Work, prediction: Prediction) -> Provenance:
     card, job = work.card, work.job
+    how = f"tta={job.options.tta}" if job.finding is None else str(job.finding)
     return Provenance(
         verb="predict",
         source=Path(job.source.rasters[0]).name,
         source_fingerprint=work.facts["input"],
         model=f"{card.title} [{card.fingerprint}]",
-        options=f"bands={job.source.bands} resample={prediction.resample} tta={job.options.tta}",
+        options=f"bands={job.source.bands} resample={prediction.resample} {how}",
     )
 
 

@@ -15,7 +15,9 @@ from buildmap.data.dataset import Chips
 from buildmap.data.pairs import list_pairs
 from buildmap.errors import MismatchError, OutputError
 from buildmap.execution.progress import Progress, Silent
+from buildmap.metrics.confusion import PixelScores
 from buildmap.models.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from buildmap.models.instance_network import InstanceNetwork
 from buildmap.models.network import Network
 from buildmap.preset import Preset
 from buildmap.provenance import fingerprint_file
@@ -23,6 +25,14 @@ from buildmap.publish import staged
 from buildmap.training.audit import Audit, audit, check_auditable, write_audit
 from buildmap.training.device import find_devices
 from buildmap.training.figures import draw_curves
+from buildmap.training.first_phase import (
+    FirstPhase,
+    check_pretraining,
+    compare_maps,
+    learn_to_draw,
+    network_of,
+    triplets_of,
+)
 from buildmap.training.loop import fit, fresh_network
 from buildmap.training.overlays import choose_overlays, draw_overlays
 from buildmap.training.processes import Task, run_on
@@ -30,6 +40,7 @@ from buildmap.training.record import EpochRecord, best_record
 from buildmap.training.report import RunReport, render
 from buildmap.training.run_folder import RunFolder
 from buildmap.training.run_tables import source_facts
+from buildmap.training.testing import test
 from buildmap.vector.writing.formats import check_format
 
 
@@ -65,6 +76,14 @@ class TrainSummary:
     """Mean of the recalls of building and background, likewise."""
     validation_iou_by_source: Mapping[str, float]
     """Micro-IoU per source."""
+    test_iou: float | None
+    """Micro-IoU over all ground for the test, with the weights that were kept; None without such ground."""
+    test_mean_iou: float | None
+    """Mean of that and of the background's IoU, likewise."""
+    test_f1: float | None
+    """F1, likewise."""
+    test_balanced_accuracy: float | None
+    """Mean of the recalls of building and background, likewise."""
     dropped_annotations: int
     """Buildings taken out of the training annotations on purpose."""
     missing_buildings: int | None
@@ -98,6 +117,8 @@ class TrainOptions:
 
 
 _DEFAULTS = TrainOptions()
+_DECISIVE = ("data", "model", "loss", "augment", "sampling", "training", "maps", "pretrain")
+"""Tables of a preset that decide the weights."""
 
 
 def train(
@@ -130,19 +151,27 @@ def train(
         raise OutputError(f"{output} does not end in .safetensors", hint=f"{output.stem}.safetensors")
     with ExitStack() as stack:
         folder = stack.enter_context(staged(output, overwrite=options.overwrite))
-        layer = _staged_audit(options, stack)
+        progress = progress or Silent()
         network = fresh_network(preset)
+        layer = _staged_audit(options, network, stack)
+        check_pretraining(preset, network)
         card = _card(preset, network)
         devices, plan = find_devices(options.device), _plan(data, preset)
         run = _run_folder(output.with_suffix(".run"), plan, options)
-        chips = stack.enter_context(Chips(data, preset, progress=progress))
+        examples = None
+        if preset.pretrain is not None:
+            phase = FirstPhase(data=data, preset=preset, run=run.path, plan=plan, card=card)
+            examples = learn_to_draw(phase, devices, restart=options.restart, progress=progress)
+            network = network_of(preset, run.path)
+        triplets = triplets_of(preset, network)
+        chips = stack.enter_context(Chips(data, preset, progress=progress, triplets=triplets))
         if layer is not None:
             check_auditable(chips.sources)
         task: Task[tuple[EpochRecord, ...]] = partial(fit, network, chips, preset, card, run)
         if len(devices.indices) > 1:
             task = _Share(data=data, preset=preset, card=card, path=run.path, plan=plan, options=options)
         precision = preset.training.precision
-        records = run_on(devices, task, precision=precision, progress=progress or Silent())
+        records = run_on(devices, task, precision=precision, progress=progress)
         save_checkpoint(folder / output.name, read_tensors(run.best)[0], card)
         best, _ = load_checkpoint(folder / output.name)
         best.to(devices.first)
@@ -161,15 +190,22 @@ def train(
             records=records,
             kept=best_record(records, preset.training.metric),
             sources=source_facts(chips.sources, chips.summaries),
-            overlays=choose_overlays(best, chips.validation_batches, preset.data, device=devices.first),
+            overlays=choose_overlays(best, chips.validation_batches, preset, device=devices.first),
+            maps=compare_maps(examples, best, preset, run.path, device=devices.first),
             notes=_notes(found, options),
         )
         _show(report, run.path)
-    return _summary(output, run, report, chips, found)
+        tested = test(best, chips, preset, devices)
+    return _summary(output, run, report, chips, found, tested)
 
 
 def _summary(
-    output: Path, run: RunFolder, report: RunReport, chips: Chips, found: Audit | None
+    output: Path,
+    run: RunFolder,
+    report: RunReport,
+    chips: Chips,
+    found: Audit | None,
+    tested: PixelScores | None,
 ) -> TrainSummary:
     records, kept = report.records, report.kept
     return TrainSummary(
@@ -187,6 +223,10 @@ def _summary(
         validation_f1=kept.f1,
         validation_balanced_accuracy=kept.balanced_accuracy,
         validation_iou_by_source=kept.iou_by_source,
+        test_iou=None if tested is None else tested.iou,
+        test_mean_iou=None if tested is None else tested.mean_iou,
+        test_f1=None if tested is None else tested.f1,
+        test_balanced_accuracy=None if tested is None else tested.balanced_accuracy,
         dropped_annotations=sum(source.dropped.buildings for source in chips.sources if source.dropped),
         missing_buildings=None if found is None else found.missing,
         phantom_buildings=None if found is None else found.phantoms,
@@ -205,11 +245,16 @@ def _run_folder(path: Path, plan: Mapping[str, Any], options: TrainOptions) -> R
     )
 
 
-def _staged_audit(options: TrainOptions, stack: ExitStack) -> Path | None:
+def _staged_audit(options: TrainOptions, network: Network | InstanceNetwork, stack: ExitStack) -> Path | None:
     """Make sure, before any learning, that the audit's layer can be written; give where."""
     path = options.audit_annotations
     if path is None:
         return None
+    if network.scale != 1:
+        raise MismatchError(
+            f"the network predicts at scale {network.scale}, and annotations are audited at scale 1",
+            hint="leave out --audit-annotations",
+        )
     check_format(path)
     return stack.enter_context(staged(path, overwrite=options.overwrite)) / path.name
 
@@ -246,14 +291,14 @@ class _Share:
     """How the training runs."""
 
     def __call__(self, *, fabric: Fabric, progress: Progress) -> tuple[EpochRecord, ...]:
-        network = fresh_network(self.preset)
+        network = network_of(self.preset, self.path)
         tensorboard = self.options.tensorboard and fabric.is_global_zero
         run = _run_folder(self.path, self.plan, replace(self.options, tensorboard=tensorboard))
-        with Chips(self.data, self.preset) as chips:
+        with Chips(self.data, self.preset, triplets=triplets_of(self.preset, network)) as chips:
             return fit(network, chips, self.preset, self.card, run, fabric=fabric, progress=progress)
 
 
-def _card(preset: Preset, network: Network) -> ModelCard:
+def _card(preset: Preset, network: Network | InstanceNetwork) -> ModelCard:
     """Describe the model.
 
     Raises:
@@ -273,7 +318,7 @@ def _card(preset: Preset, network: Network) -> ModelCard:
             window_px=preset.predict.window_px,
             halo_px=preset.predict.halo_px,
             threshold=preset.predict.threshold,
-            scale=1,
+            scale=network.scale,
             classes=("building",),
             license=preset.license,
             training_data=preset.training_data,
@@ -286,8 +331,9 @@ def _card(preset: Preset, network: Network) -> ModelCard:
 def _plan(data: Path, preset: Preset) -> dict[str, Any]:
     """Gather everything that decides the weights; how they are used later may change."""
     tables = asdict(preset)
-    plan = {name: tables[name] for name in ("data", "model", "loss", "augment", "sampling", "training")}
+    plan = {name: tables[name] for name in _DECISIVE}
     files = {name for pair in list_pairs(data, preset.sources) for name in (pair.image, pair.annotations)}
+    files |= {layer.path for layer in preset.maps.layers} if preset.maps is not None else set()
     plan["sources"] = [asdict(pair) for pair in list_pairs(data, preset.sources)]
     plan["files"] = {name: fingerprint_file(data / name) for name in sorted(files) if (data / name).exists()}
     return plan

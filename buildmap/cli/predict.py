@@ -27,6 +27,7 @@ from buildmap.cli.options import (
     Wait,
     Workers,
     box,
+    number,
     outlining,
     size_bytes,
 )
@@ -93,6 +94,24 @@ Shard = Annotated[
     typer.Option("--shard", metavar="I/N", help="Do the I-th of N shares, on shared storage; then --finish."),
 ]
 Finish = Annotated[bool, typer.Option("--finish", help="Put together what all shards have done.")]
+Grouping = Annotated[
+    Literal["along", "walk"] | None,
+    typer.Option(
+        "--grouping",
+        help="With a model that finds buildings one by one: join corners along the outline of the mask (if "
+        "absent, too), or from nearest to nearest.",
+    ),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        "--min-score",
+        min=0,
+        max=1,
+        callback=number,
+        help="Leave out buildings that such a model is less sure of; 0.5 if absent.",
+    ),
+]
 OnError = Annotated[
     Literal["stop", "skip"],
     typer.Option("--on-error", help="What to do where the raster cannot be read; skip leaves gaps."),
@@ -132,6 +151,8 @@ def predict(
     simplify_m: SimplifyM = None,
     min_area_m2: MinAreaM2 = 5.0,
     min_hole_m2: MinHoleM2 = 5.0,
+    grouping: Grouping = None,
+    min_score: MinScore = None,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
     restart: Restart = False,
@@ -142,7 +163,8 @@ def predict(
     """Predict buildings over a raster.
 
     A .tif as OUTPUT holds probability, 0..254 and 255 for no data; a .gpkg holds footprints, from the
-    model's own threshold if --threshold is not given. An interrupted run goes on with the same command.
+    model's own threshold if --threshold is not given. A model that finds buildings one by one gives only
+    footprints, each with its score. An interrupted run goes on with the same command.
     """
     from buildmap.inference.backend import builtin_model
     from buildmap.inference.devices import BackendOptions
@@ -172,6 +194,8 @@ def predict(
             min_area_m2=min_area_m2,
             min_hole_m2=min_hole_m2,
         ),
+        grouping=grouping,
+        min_score=min_score,
     )
     running = _running(overwrite, restart, wait, workers, dask, shard, finish)
     _carry_out(names, target, prediction, running, dry_run=dry_run, json=json, quiet=quiet)

@@ -2,6 +2,7 @@
 
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform, transform_bounds
 
+from buildmap.data.outlines import Buildings, Footprints, trace_buildings
 from buildmap.errors import InputError
 from buildmap.raster.burn import FootprintIndex
 from buildmap.raster.grid import Grid
@@ -39,6 +41,9 @@ class Annotations(Protocol):
 
     def draw(self, window: Window, *, out_shape: tuple[int, int]) -> Truth:
         """Draw a window of the grid at `out_shape` rows and columns."""
+
+    def outline(self, window: Window, building: NDArray[np.bool_]) -> Buildings:
+        """Give the buildings of a window one by one, of which `draw` has given `building`."""
 
     def close(self) -> None:
         """Let go of files."""
@@ -84,6 +89,15 @@ class FootprintTruth:
             transform=chip_transform(self._grid, window, out_shape), height=rows, width=cols
         )
         return Truth(building=building, known=np.ones(out_shape, np.bool_))
+
+    def outline(self, window: Window, building: NDArray[np.bool_]) -> Buildings:
+        """Give the polygons of a window, one for each building."""
+        rows, cols = building.shape
+        return self._footprints.near(chip_transform(self._grid, window, (rows, cols)), (rows, cols))
+
+    @cached_property
+    def _footprints(self) -> Footprints:
+        return Footprints(self.polygons)
 
     def close(self) -> None:
         """Do nothing: polygons are held in memory."""
@@ -167,6 +181,10 @@ class MaskTruth:
     def draw(self, window: Window, *, out_shape: tuple[int, int]) -> Truth:
         share, known = self.cover(window, out_shape=out_shape)
         return Truth(building=share >= 0.5, known=known)
+
+    def outline(self, window: Window, building: NDArray[np.bool_]) -> Buildings:  # noqa: ARG002
+        """Give the pieces of what was drawn."""
+        return trace_buildings(building)
 
     def cover(
         self, window: Window, *, out_shape: tuple[int, int]

@@ -13,10 +13,12 @@ from typing import Protocol
 import numpy as np
 import rasterio
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window as FloatWindow
 
 from buildmap.data.annotations import MaskTruth, Truth
+from buildmap.data.outlines import Buildings, trace_buildings
 from buildmap.raster.grid import Grid
 from buildmap.raster.reader import Image, RasterReader
 from buildmap.raster.windows import Window, plan_windows
@@ -107,6 +109,10 @@ class MemoryMask:
     def draw(self, window: Window, *, out_shape: tuple[int, int]) -> Truth:
         share = self._raster.read(_times(window, self._scale), out_shape=out_shape)
         return Truth(building=share.pixels[0] >= _HALF_COVER, known=share.valid)
+
+    def outline(self, window: Window, building: NDArray[np.bool_]) -> Buildings:  # noqa: ARG002
+        """Give the pieces of what was drawn."""
+        return trace_buildings(building)
 
     def close(self) -> None:
         """Free the memory."""

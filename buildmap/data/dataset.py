@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from buildmap.data.augment import draw_turn, turn, vary_colors
 from buildmap.data.chips import ValidationChip, ValidMap, map_valid, pad, plan_validation
+from buildmap.data.objects import ChipObjects, lay_objects, objects_of
 from buildmap.data.sampling import Drawn, Sampler
 from buildmap.data.sources import DEFAULT_MEMORY_BYTES, Sample, TrainingSource, open_sources
 from buildmap.data.triplets import PAIRS, Triplets
@@ -50,6 +51,9 @@ class Batch:
     picture: NDArray[np.float32] | None = None
     """(B, 3, rows, cols) map of the ground: red, green, blue, 0..1; 0 where a chip is padded. None where
     there are no maps."""
+    objects: tuple[ChipObjects, ...] | None = None
+    """(B,) the buildings of each chip, where the preset's network finds them one by one; the image is then 0
+    wherever it is not annotated, too, for a building there would be taken for ground."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,7 @@ class _Chip:
     name: str
     place: tuple[int, ...] = ()
     picture: NDArray[np.uint8] | None = None
+    objects: ChipObjects | None = None
 
 
 class Chips:
@@ -110,10 +115,14 @@ class Chips:
             MissingInput: If there is no data folder, or no file of a map.
             InputError: If sources or maps cannot be used, or there is no valid ground to learn from.
             StorageError: If a file cannot be read.
+            ValueError: If buildings are wanted one by one, and masks are finer than images.
         """
         self._preset = preset
         self._workers = workers
         self._scale = triplets.scale
+        self._one_by_one = preset.model.instances is not None
+        if self._one_by_one and self._scale > 1:
+            raise ValueError(f"buildings are not found one by one at a scale of {self._scale}")
         with ExitStack() as stack:
             self.sources = open_sources(
                 root, preset, memory_bytes=memory_bytes, progress=progress, triplets=triplets
@@ -243,6 +252,8 @@ class Chips:
         rng = np.random.default_rng([self._preset.training.seed, step, index])
         drawn, sample = self._draw_sample(rng)
         mirror, quarters = draw_turn(augment, rng)
+        source = self._maps[drawn.number].source
+        objects = self._objects(source, drawn.window, sample)
 
         def lay(array: NDArray[D], side_px: int) -> NDArray[D]:
             return turn(pad(array, side_px), mirror=mirror, quarters=quarters)
@@ -252,9 +263,12 @@ class Chips:
             image=vary_colors(image, augment, self._preset.data, rng),
             target=lay(sample.building, finer_px),
             valid=lay(sample.valid, finer_px),
-            name=self._maps[drawn.number].source.name,
+            name=source.name,
             place=drawn.place,
             picture=None if sample.picture is None else lay(sample.picture, finer_px),
+            objects=None
+            if objects is None
+            else lay_objects(objects, chip_px, mirror=mirror, quarters=quarters),
         )
 
     def _draw_sample(self, rng: np.random.Generator) -> tuple[Drawn, Sample]:
@@ -263,14 +277,15 @@ class Chips:
         for _ in range(_MOST_READS):
             drawn = self._sampler.draw(ground, rng)
             out_shape = _resampled(drawn.window, drawn.side_px, self._preset.training.chip_px)
-            sample = self._maps[drawn.number].source.read_triplet(drawn.window, out_shape=out_shape)
+            sample = self._read(self._maps[drawn.number].source, drawn.window, out_shape)
             if not shows_building or (sample.building & sample.valid).any():
                 break
         return drawn, sample
 
     def _validation_chip(self, planned: ValidationChip) -> _Chip:
         window, chip_px = planned.window, self._validation_chip_px
-        sample = planned.source.read_triplet(window, out_shape=(window.height, window.width))
+        sample = self._read(planned.source, window, (window.height, window.width))
+        objects = self._objects(planned.source, window, sample)
         sample.valid[: planned.shared_rows * self._scale] = False
         sample.valid[:, : planned.shared_cols * self._scale] = False
         finer_px = chip_px * self._scale
@@ -280,7 +295,21 @@ class Chips:
             valid=pad(sample.valid, finer_px),
             name=planned.source.name,
             picture=None if sample.picture is None else pad(sample.picture, finer_px),
+            objects=None if objects is None else lay_objects(objects, chip_px, mirror=False, quarters=0),
         )
+
+    def _read(self, source: TrainingSource, window: Window, out_shape: tuple[int, int]) -> Sample:
+        """Read a window; its image is not shown where buildings, wanted one by one, are not annotated."""
+        sample = source.read_triplet(window, out_shape=out_shape)
+        if not self._one_by_one:
+            return sample
+        return replace(sample, image=replace(sample.image, valid=sample.valid.copy()))
+
+    def _objects(self, source: TrainingSource, window: Window, sample: Sample) -> ChipObjects | None:
+        """Give the buildings of a window that was read; None if they are not wanted one by one."""
+        if not self._one_by_one:
+            return None
+        return objects_of(source.annotations.outline(window, sample.building), sample.valid)
 
     def _map(self, source: TrainingSource, window: Window) -> ValidMap:
         return map_valid(source, window, cell_px=self._cell_px)
@@ -313,6 +342,7 @@ def _resampled(window: Window, side_px: int, chip_px: int) -> tuple[int, int]:
 
 def _stack(chips: list[_Chip]) -> Batch:
     pictures = [chip.picture for chip in chips if chip.picture is not None]
+    objects = [chip.objects for chip in chips if chip.objects is not None]
     return Batch(
         image=np.stack([chip.image for chip in chips]),
         target=np.stack([chip.target for chip in chips]).astype(np.float32),
@@ -320,4 +350,5 @@ def _stack(chips: list[_Chip]) -> Batch:
         names=tuple(chip.name for chip in chips),
         places=np.array([chip.place for chip in chips if chip.place], np.int64).reshape(-1, 5),
         picture=np.stack(pictures).astype(np.float32) / _WHITE if pictures else None,
+        objects=tuple(objects) if objects else None,
     )

@@ -22,6 +22,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from buildmap.data.annotations import Annotations, FootprintTruth, Truth
+from buildmap.data.outlines import Buildings
 from buildmap.raster.quiet import unreferenced_is_fine
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.windows import Window
@@ -100,13 +101,7 @@ class LearningTruth:
         self._edges = np.array(edges, np.int64).reshape(-1, 4)
 
     def draw(self, window: Window, *, out_shape: tuple[int, int]) -> Truth:
-        left, top, right, bottom = self._edges.T
-        touched = self._edges[
-            (left < window.col_off + window.width)
-            & (right > window.col_off)
-            & (top < window.row_off + window.height)
-            & (bottom > window.row_off)
-        ]
+        touched = self._touched(window)
         if len(touched) == 0:
             return self._thinned.draw(window, out_shape=out_shape)
         whole = self._whole.draw(window, out_shape=out_shape)
@@ -120,6 +115,23 @@ class LearningTruth:
             return whole
         thinned = self._thinned.draw(window, out_shape=out_shape)
         return Truth(building=np.where(kept, whole.building, thinned.building), known=whole.known)
+
+    def outline(self, window: Window, building: NDArray[np.bool_]) -> Buildings:
+        """Give the buildings of a window one by one; one that touches a rectangle to judge by shows all."""
+        truth = self._whole if len(self._touched(window)) else self._thinned
+        return truth.outline(window, building)
+
+    def _touched(self, window: Window) -> NDArray[np.int64]:
+        """Give the rectangles to judge by that a window touches, (n, 4)."""
+        left, top, right, bottom = self._edges.T
+        return np.asarray(
+            self._edges[
+                (left < window.col_off + window.width)
+                & (right > window.col_off)
+                & (top < window.row_off + window.height)
+                & (bottom > window.row_off)
+            ]
+        )
 
     @property
     def polygons(self) -> NDArray[np.object_]:

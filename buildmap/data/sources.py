@@ -21,10 +21,11 @@ from buildmap.data.missing import Dropped, LearningTruth
 from buildmap.data.pairs import RASTER_SUFFIXES, bad_inputs, find_pairs
 from buildmap.data.rescale import RescaledReader
 from buildmap.data.split import Ground, common, overlap, scale_window, split_generator, split_ground
-from buildmap.data.triplets import PAIRS, Triplets, check_shown, enlarge, open_picture
+from buildmap.data.triplets import PAIRS, Triplets, check_shown, open_picture
 from buildmap.data.truths import Truths, open_truths
 from buildmap.errors import InputError, MissingInput
 from buildmap.execution.progress import Progress, Silent
+from buildmap.raster.blend import enlarge
 from buildmap.raster.grid import Grid
 from buildmap.raster.reader import Image, RasterReader
 from buildmap.raster.windows import Window
@@ -351,9 +352,12 @@ def _valid_share(source: _Opened) -> Callable[[Window], float] | None:
 
 
 def _whole_ground(source: _Opened) -> Ground:
-    learned = source.pair.use == "train"
-    window = (source.window,)
-    return Ground(train=window if learned else (), validation=() if learned else window)
+    use, window = source.pair.use, (source.window,)
+    return Ground(
+        train=window if use == "train" else (),
+        validation=window if use == "validation" else (),
+        test=window if use == "test" else (),
+    )
 
 
 def _check_leaks(root: Path, sources: Sequence[_Opened], grounds: Sequence[Ground]) -> None:
@@ -403,7 +407,7 @@ def _leaks_between_rasters(sources: Sequence[_Opened], grounds: Sequence[Ground]
 
 
 def _use(pair: presets.Source, role: str) -> str:
-    return f"{role} (split)" if pair.use == "split" else role
+    return {"split": f"{role} (split)", "test": "the test"}.get(pair.use, role)
 
 
 def _text(pair: presets.Source) -> str:

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from buildmap.data.map_layers import read_map
 from buildmap.data.map_picture import MapPicture
 from buildmap.errors import InputError
@@ -84,11 +81,6 @@ def check_shown(root: Path, triplets: Triplets, pictures: Sequence[MapPicture | 
     if triplets.maps and not any(picture is not None and picture.pieces for picture in pictures):
         listed = ", ".join(layer.path for layer in triplets.maps)
         raise InputError(f"{root}: nothing of the maps {listed} lies on the ground of any raster")
-
-
-def enlarge(cells: NDArray[np.bool_], scale: int) -> NDArray[np.bool_]:
-    """Repeat every pixel of (rows, cols) `scale` times along both axes."""
-    return cells if scale == 1 else np.repeat(np.repeat(cells, scale, axis=0), scale, axis=1)
 
 
 def _bounds(grid: Grid, windows: Sequence[Window], *, margin_px: int) -> Bounds:

@@ -98,7 +98,7 @@ def open_truths(
         MissingInput: If there is no such file.
         InputError: If it cannot be used on this raster.
     """
-    share = 0.0 if pair.use == "validation" else training.drop_annotations
+    share = 0.0 if pair.use in ("validation", "test") else training.drop_annotations
     keeps_whole = share == 0 or pair.use != "train"
     if path.suffix.lower() in RASTER_SUFFIXES:
         mask = MaskTruth(path, native=reader.native_grid, grid=reader.grid)

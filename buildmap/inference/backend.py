@@ -1,4 +1,4 @@
-"""What runs a network, and which program does it."""
+"""What runs a network, and which program does it, whether it gives probability or finds buildings."""
 
 import os
 from importlib import resources
@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from buildmap.contract import ModelCard
-from buildmap.errors import InputError, MissingInput, ResourceError
+from buildmap.errors import InputError, MismatchError, MissingInput, ResourceError
 from buildmap.inference.devices import DEFAULTS, BackendOptions
 from buildmap.inference.ensemble import Ensemble
+from buildmap.inference.instance_backend import InstanceBackend, check_options
+from buildmap.inference.model_files import read_card
 
-__all__ = ["Backend", "BackendOptions", "builtin_model", "load_backend"]
+__all__ = ["Backend", "BackendOptions", "builtin_model", "load_backend", "open_models"]
 
 
 class Backend(Protocol):
@@ -67,6 +69,29 @@ def builtin_model() -> Path:
     return Path(str(resources.files("buildmap"))) / "weights" / "lite.onnx"
 
 
+def open_models(models: tuple[Path, ...], options: BackendOptions = DEFAULTS) -> Backend | InstanceBackend:
+    """Load what gives probability, by `load_backend`, or one model that finds buildings one by one.
+
+    Raises:
+        MissingInput: If there is no such file.
+        InputError: If it is not a buildmap model, or options are not for it.
+        MismatchError: As `load_backend`; or if a model that finds buildings is not alone.
+        ResourceError: If the device, or torch, is not there, or memory is too short.
+    """
+    card = _peek(models[0])
+    if card is None or card.model.instances is None:
+        return load_backend(models, options)
+    check_options(models, options)
+    if models[0].suffix == ".onnx":
+        from buildmap.inference.instance_onnx import OnnxInstances
+
+        return OnnxInstances(models[0], options)
+    _need_torch(models[0])
+    from buildmap.inference.instance_torch import open_instances
+
+    return open_instances(models[0], options)
+
+
 def load_backend(models: Path | tuple[Path, ...], options: BackendOptions = DEFAULTS) -> Backend:
     """Load a model file, or several whose probabilities are averaged.
 
@@ -79,7 +104,8 @@ def load_backend(models: Path | tuple[Path, ...], options: BackendOptions = DEFA
     Raises:
         MissingInput: If there is no such file.
         InputError: If it is not a buildmap model.
-        MismatchError: If the models do not fit each other, or one not its own card.
+        MismatchError: If the models do not fit each other, or one not its own card, or one finds buildings
+            one by one.
         ResourceError: If the device, or torch, is not there, or memory is too short.
     """
     paths = (models,) if isinstance(models, Path) else models
@@ -90,21 +116,47 @@ def load_backend(models: Path | tuple[Path, ...], options: BackendOptions = DEFA
 
 
 def _load(model: Path, options: BackendOptions) -> Backend:
-    if not model.is_file():
-        raise MissingInput(f"model {model} {'is not a file' if model.exists() else 'does not exist'}")
-    if not os.access(model, os.R_OK):
-        raise MissingInput(f"model {model} is not readable")
+    card = _peek(model)
+    if card is not None and len(card.classes) != 1:
+        raise MismatchError(
+            f"{model.name} gives {', '.join(card.classes)} and no building: it is no model to predict with",
+            hint="a generator of maps is for `--set pretrain.generator=FILE` of train",
+        )
+    if card is not None and card.model.instances is not None:
+        raise MismatchError(
+            f"{model.name} finds buildings one by one and gives no probability",
+            hint="predict with it alone, into a layer: OUTPUT.gpkg",
+        )
     if model.suffix == ".onnx":
         from buildmap.inference.onnx_backend import OnnxBackend
 
         return OnnxBackend(model, options)
-    if model.suffix == ".safetensors":
-        if find_spec("torch") is None:
-            raise ResourceError(
-                f"{model} needs torch, which is not installed",
-                hint="pip install 'buildmap[torch]', or export the model to .onnx where torch is",
-            )
-        from buildmap.inference.torch_backend import open_torch
+    _need_torch(model)
+    from buildmap.inference.torch_backend import open_torch
 
-        return open_torch(model, options)
-    raise InputError(f"{model} is not a buildmap model", hint="models end in .onnx or .safetensors")
+    return open_torch(model, options)
+
+
+def _peek(model: Path) -> ModelCard | None:
+    """Read the card of a model file, before anything heavy is loaded; None if it has none.
+
+    Raises:
+        MissingInput: If there is no such file.
+        InputError: If it is of another kind, or its card is none.
+        MismatchError: If its card does not fit this version's fields.
+    """
+    if not model.is_file():
+        raise MissingInput(f"model {model} {'is not a file' if model.exists() else 'does not exist'}")
+    if not os.access(model, os.R_OK):
+        raise MissingInput(f"model {model} is not readable")
+    if model.suffix not in {".onnx", ".safetensors"}:
+        raise InputError(f"{model} is not a buildmap model", hint="models end in .onnx or .safetensors")
+    return read_card(model)
+
+
+def _need_torch(model: Path) -> None:
+    if find_spec("torch") is None:
+        raise ResourceError(
+            f"{model} needs torch, which is not installed",
+            hint="pip install 'buildmap[torch]', or export the model to .onnx where torch is",
+        )

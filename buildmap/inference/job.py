@@ -11,6 +11,8 @@ import shapely
 from buildmap.execution.progress import Silent
 from buildmap.inference.backend import Backend, load_backend
 from buildmap.inference.devices import BackendOptions
+from buildmap.inference.finding import Finding
+from buildmap.inference.instance_backend import InstanceBackend
 from buildmap.inference.segment import Cutting, Measured, Meter, Segmenter, StripResult
 from buildmap.raster.area import Area
 from buildmap.raster.blend import INVALID, NODATA, StripPart
@@ -37,6 +39,13 @@ class Job:
     """WKB of the ground that is wanted, in the raster's CRS; all of it when None."""
     readers: int = 2
     """Threads that read."""
+    finding: Finding | None = None
+    """How to read what a network finds that finds buildings one by one; None for probability."""
+
+    @property
+    def own_device(self) -> str:
+        """Where the network runs in a process of its own: of several devices, it sees but one."""
+        return self.devices[0] if len(self.devices) == 1 else self.devices[0].partition(":")[0]
 
     def area_on(self, grid: Grid) -> Area | None:
         """Give the wanted ground on the predicted grid, from the source's."""
@@ -45,7 +54,7 @@ class Job:
         return Area(shapely.get_parts(shapely.from_wkb(self.area)), grid.scaled(self.cutting.scale))
 
 
-def plan_facts(job: Job, backend: Backend, grid: Grid) -> dict[str, str]:
+def plan_facts(job: Job, backend: Backend | InstanceBackend, grid: Grid) -> dict[str, str]:
     """Name everything a strip's bytes depend on: work is gone on with only where all of it is the same.
 
     Args:
@@ -55,7 +64,8 @@ def plan_facts(job: Job, backend: Backend, grid: Grid) -> dict[str, str]:
     """
     card, plan = backend.card, job.cutting.plan
     kinds = " and ".join(path.suffix for path in job.models)
-    return {
+    objects = {} if job.finding is None else {"objects": str(job.finding)}
+    return objects | {
         "format": "1",
         "input": job.source.fingerprint(),
         "bands": str(job.source.bands or card.data.bands),
@@ -92,8 +102,7 @@ class StripTask:
 @lru_cache(maxsize=1)
 def _opened(job: Job) -> Segmenter:
     reader = job.source.open()
-    device = job.devices[0] if len(job.devices) == 1 else job.devices[0].partition(":")[0]  # it sees one only
-    backend = load_backend(job.models, replace(job.options, device=device))
+    backend = load_backend(job.models, replace(job.options, device=job.own_device))
     return Segmenter(reader, backend, job.cutting, area=job.area_on(reader.grid), readers=job.readers)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from buildmap.inference.backend import builtin_model
 from buildmap.inference.devices import BackendOptions
+from buildmap.inference.finding import Way
 from buildmap.vector.outlining import Outlining
 
 
@@ -37,7 +38,12 @@ class Prediction:
     threshold: float | None = None
     """Probability from which a pixel belongs to a footprint; the model's own when None."""
     outlining: Outlining = field(default_factory=Outlining)
-    """How else to draw footprints, where the output is a layer."""
+    """How else to draw footprints, where the output is a layer; of this, only the smallest area is for models
+    that find buildings one by one."""
+    grouping: Way | None = None
+    """In which order such a model's keypoints are joined: 'along' the outline of the mask when None."""
+    min_score: float | None = None
+    """Least score of a building that such a model finds, 0..1; 0.5 when None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,17 @@
 """From what a user asks for to work that fits: the raster against the model, windows, memory."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import shapely
 
 from buildmap.contract import ModelCard
-from buildmap.errors import InputError
+from buildmap.errors import InputError, OutputError
 from buildmap.execution.memory import bound_block_cache
-from buildmap.inference.backend import Backend, load_backend
+from buildmap.inference.backend import Backend, open_models
 from buildmap.inference.devices import available_cores, parse_devices
+from buildmap.inference.finding import MIN_SCORE, Finding
+from buildmap.inference.instance_backend import InstanceBackend
 from buildmap.inference.job import Job, plan_facts
 from buildmap.inference.options import Prediction, Running
 from buildmap.inference.segment import Cutting, block_cache_bytes
@@ -19,10 +21,15 @@ from buildmap.raster.grid import Grid
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.source import Source
 from buildmap.raster.windows import plan_evenly
+from buildmap.vector.outlining import Outlining
 
 logger = logging.getLogger(__name__)
 _GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 _MOST_READERS = 8
+_MARGIN_PX = 8
+"""How far outside a core the centre of an object may lie, where the halo is no narrower."""
+_FLAGS = {"seed": "--seed-probability"}
+_FOR_OBJECTS = frozenset({"min_area_m2", "threshold"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +55,7 @@ class Work:
 
 def prepare(
     names: tuple[str, ...], prediction: Prediction, running: Running, *, is_layer: bool
-) -> tuple[Work, Backend]:
+) -> tuple[Work, Backend | InstanceBackend]:
     """Load the model, open the raster as the model wants to see it, and cut it into windows.
 
     Args:
@@ -62,12 +69,16 @@ def prepare(
 
     Raises:
         InputError: If raster, model or area cannot be used, or do not fit each other.
+        OutputError: If the model finds buildings one by one, and no layer is wanted.
         ResourceError: If the device is not available, or memory too small.
     """
     devices = parse_devices(prediction.device)
-    backend = load_backend(prediction.models, replace(prediction.backend, device=devices[0]))
+    backend = open_models(prediction.models, replace(prediction.backend, device=devices[0]))
     card = backend.card
-    source, area = _source(names, card, prediction)
+    finding = _finding(card, prediction, is_layer=is_layer)
+    # a building on the border of an area is seen whole, to know whether its centre lies inside
+    around_px = 0 if finding is None else _halo_px(card, prediction)
+    source, area = _source(names, card, prediction, around_px)
     reader = source.open()
     try:
         _check_pixels(reader, card)
@@ -80,6 +91,7 @@ def prepare(
             cutting=_cut(card, reader.grid, prediction),
             area=area,
             readers=running.readers or _readers(devices[0]),
+            finding=finding,
         )
         job.area_on(reader.grid)  # refuses one that does not touch the raster
     except BaseException:
@@ -96,8 +108,46 @@ def prepare(
     return work, backend
 
 
-def _source(names: tuple[str, ...], card: ModelCard, prediction: Prediction) -> tuple[Source, bytes | None]:
-    """Give the part of the raster that is wanted, and the wanted ground in it as WKB."""
+def _finding(card: ModelCard, prediction: Prediction, *, is_layer: bool) -> Finding | None:
+    """Say how to read what the model finds; None where it gives probability. Refuse what is for the other."""
+    if card.model.instances is None:
+        if prediction.grouping is not None or prediction.min_score is not None:
+            given = "--min-score" if prediction.grouping is None else "--grouping"
+            raise InputError(
+                f"{given} is for models that find buildings one by one; '{card.title}' gives probability",
+                hint=f"leave out {given}, or choose --threshold and --method",
+            )
+        return None
+    if not is_layer:
+        raise OutputError(
+            f"'{card.title}' finds buildings one by one and gives no probability to write as a raster",
+            hint="name a layer as the output: OUTPUT.gpkg",
+        )
+    usual = Outlining()
+    for field in fields(Outlining):
+        if field.name not in _FOR_OBJECTS and getattr(prediction.outlining, field.name) != getattr(
+            usual, field.name
+        ):
+            flag = _FLAGS.get(field.name, "--" + field.name.replace("_", "-"))
+            raise InputError(
+                f"{flag} is for models that give probability; '{card.title}' finds buildings one by one",
+                hint=f"leave out {flag}; --grouping, --min-score and --min-area-m2 are for this one",
+            )
+    return Finding(
+        min_score=MIN_SCORE if prediction.min_score is None else prediction.min_score,
+        threshold=card.threshold if prediction.threshold is None else prediction.threshold,
+        grouping=prediction.grouping or "along",
+        margin_px=min(_MARGIN_PX, _halo_px(card, prediction)),
+    )
+
+
+def _source(
+    names: tuple[str, ...], card: ModelCard, prediction: Prediction, around_px: int
+) -> tuple[Source, bytes | None]:
+    """Give the part of the raster that is wanted, and the wanted ground in it as WKB.
+
+    Around an area it has so many pixels more.
+    """
     bands = prediction.bands or card.data.bands
     if len(bands) != len(card.data.bands):
         raise InputError(f"{len(bands)} bands chosen, the model expects {len(card.data.bands)}")
@@ -110,9 +160,11 @@ def _source(names: tuple[str, ...], card: ModelCard, prediction: Prediction) -> 
     from buildmap.vector.area_of_interest import read_area
 
     with source.open() as reader:
-        crs, bounds = reader.grid.crs, reader.grid.bounds
+        crs, bounds, pixel = reader.grid.crs, reader.grid.bounds, reader.grid.transform
     polygons = read_area(prediction.aoi, crs=crs, bounds=bounds, of="the raster")
     left, bottom, right, top = bounding_box(polygons)
+    across, down = (around_px * (abs(one) + abs(other)) for one, other in (pixel[:2], pixel[3:5]))
+    left, bottom, right, top = left - across, bottom - down, right + across, top + down
     box = (max(left, bounds[0]), max(bottom, bounds[1]), min(right, bounds[2]), min(top, bounds[3]))
     wanted: bytes = shapely.to_wkb(shapely.geometrycollections(polygons))
     return replace(source, bbox=box), wanted
@@ -143,7 +195,7 @@ def _check_place(reader: RasterReader, *, is_layer: bool) -> None:
 def _cut(card: ModelCard, grid: Grid, prediction: Prediction) -> Cutting:
     """Cut the grid as the model wants it, or as the user does."""
     window_px = prediction.window_px or card.window_px
-    halo_px = card.halo_px if prediction.halo_px is None else prediction.halo_px
+    halo_px = _halo_px(card, prediction)
     try:
         card = replace(card, window_px=window_px, halo_px=halo_px)
     except ValueError as error:
@@ -159,11 +211,15 @@ def _cut(card: ModelCard, grid: Grid, prediction: Prediction) -> Cutting:
     ramp_px = min(ramp_width(halo_px), plan.core_width_px // 2 * 2, plan.core_height_px // 2 * 2)
     return Cutting(
         plan=plan,
-        ramp_px=ramp_px,
+        ramp_px=ramp_px if card.model.instances is None else 0,
         threshold=card.threshold,
         scale=card.scale,
         skip_errors=prediction.skip_errors,
     )
+
+
+def _halo_px(card: ModelCard, prediction: Prediction) -> int:
+    return card.halo_px if prediction.halo_px is None else prediction.halo_px
 
 
 def _readers(device: str) -> int:

@@ -1,9 +1,11 @@
 """From a job to parts on disk: strips predicted in this process, in several, or on a cluster."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 from buildmap.errors import StorageError
 from buildmap.execution.arrivals import InOrder
@@ -14,23 +16,50 @@ from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
 from buildmap.inference.backend import Backend
 from buildmap.inference.devices import available_cores
+from buildmap.inference.finding import SUFFIX, FoundStrip
+from buildmap.inference.instance_backend import InstanceBackend
 from buildmap.inference.job import Job, StripTask, gap
 from buildmap.inference.options import Running
 from buildmap.inference.prepare import Work
-from buildmap.inference.segment import Measured, Segmenter, StripResult
+from buildmap.inference.segment import Measured, Meter, Segmenter, StripResult
+from buildmap.raster.blend import Share
 from buildmap.raster.parts import PartRecord, write_part
 from buildmap.raster.seams import SeamAudit
-from buildmap.raster.windows import Window
+from buildmap.raster.windows import PlannedWindow, Window
+
+Strip = StripResult | FoundStrip
+"""What a strip became: rows of probability, or objects."""
+
+
+class Predictor(Protocol):
+    """Predicts strips of one raster with one network: a `Segmenter`, or a `Detector`."""
+
+    lanes: int
+    meter: Meter
+
+    def strips(
+        self, indices: Iterable[int], progress: Progress, stop: Callable[[], bool] = ...
+    ) -> Iterator[tuple[int, Strip]]: ...
+
+    def predict_one(self, planned: PlannedWindow) -> None: ...
+
+    def needs(self, placed: Share) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripRecord:
-    """What the journal knows of a finished strip."""
+    """What the journal knows of a finished strip of probability."""
 
     part: PartRecord
     """Its file."""
     seams: SeamAudit
     """Of the seams inside it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What the journal knows of the windows of a finished strip, whatever they gave."""
+
     windows: int
     """Windows in it."""
     skipped: int
@@ -39,12 +68,41 @@ class StripRecord:
     """Cores of windows that could not be read, in predicted pixels."""
 
 
+def journal_in(folder: Path, work: Work) -> Journal:
+    """Open the journal of the strips of a work, or begin it.
+
+    Raises:
+        MismatchError: If the folder holds the strips of another.
+    """
+    return Journal(folder, work.facts, suffix=".tif" if work.job.finding is None else SUFFIX)
+
+
+def predictor(work: Work, backend: Backend | InstanceBackend) -> Predictor:
+    """Set up what predicts strips in this process."""
+    job, reader = work.job, work.reader
+    area = job.area_on(reader.grid)
+    if isinstance(backend, InstanceBackend):
+        from buildmap.inference.detect import Detector  # compiled: only for those who look for objects
+
+        if job.finding is None:
+            raise ValueError("a network that finds objects, and nobody says how")
+        return Detector(reader, backend, job.cutting, job.finding, area=area, readers=job.readers)
+    return Segmenter(reader, backend, job.cutting, area=area, readers=job.readers)
+
+
 def record_of(journal: Journal, step: int) -> StripRecord:
-    """Read what the journal knows of a finished strip."""
+    """Read what the journal knows of a finished strip of probability."""
     facts = journal.facts(step)
     return StripRecord(
         part=PartRecord(**{**facts["part"], "histogram": tuple(facts["part"]["histogram"])}),
         seams=SeamAudit(**facts["seams"]),
+    )
+
+
+def tally_of(journal: Journal, step: int) -> Tally:
+    """Read what the journal knows of the windows of a finished strip."""
+    facts = journal.facts(step)
+    return Tally(
         windows=facts["windows"],
         skipped=facts["skipped"],
         gaps=tuple(Window(**core) for core in facts["gaps"]),
@@ -57,7 +115,7 @@ class Arrivals:
     def __init__(
         self,
         work: Work,
-        backend: Backend,
+        backend: Backend | InstanceBackend,
         journal: Journal,
         mine: list[int],
         running: Running,
@@ -111,7 +169,7 @@ class Arrivals:
 
 def _predicted(
     work: Work,
-    backend: Backend,
+    backend: Backend | InstanceBackend,
     journal: Journal,
     todo: list[int],
     running: Running,
@@ -122,9 +180,7 @@ def _predicted(
     job = work.job
     executor = _executor(job, running)
     if executor is None:
-        area = job.area_on(work.reader.grid)
-        segmenter = Segmenter(work.reader, backend, job.cutting, area=area, readers=job.readers)
-        return predict_here(segmenter, journal, todo, progress=progress, stop=stop)
+        return predict_here(predictor(work, backend), journal, todo, progress=progress, stop=stop)
     threads = job.options.threads or max(1, available_cores() // _workers(job, running))
     theirs = replace(job, options=replace(job.options, threads=threads))
     return predict_elsewhere(executor, theirs, journal, todo, progress=progress, stop=stop)
@@ -149,7 +205,7 @@ def _workers(job: Job, running: Running) -> int:
 
 
 def predict_here(
-    segmenter: Segmenter,
+    predictor: Predictor,
     journal: Journal,
     todo: list[int],
     *,
@@ -166,13 +222,13 @@ def predict_here(
         ResourceError: If a window does not fit into memory.
     """
 
-    def keep(strip: tuple[int, StripResult]) -> int:
+    def keep(strip: tuple[int, Strip]) -> int:
         _keep(journal, *strip)
         return strip[0]
 
-    for step in prefetch(keep, segmenter.strips(todo, progress, stop), workers=1, ahead=1):
+    for step in prefetch(keep, predictor.strips(todo, progress, stop), workers=1, ahead=1):
         release_unused()
-        yield step, segmenter.meter.measured(segmenter.lanes)
+        yield step, predictor.meter.measured(predictor.lanes)
 
 
 def predict_elsewhere(
@@ -196,13 +252,14 @@ def predict_elsewhere(
         ResourceError: If a worker cannot be set up, or the cluster is lost.
     """
     total = Measured()
-    with closing(executor.run(StripTask(job=job), todo, stop=stop)) as results:
+    task, gap_at = _elsewhere(job)
+    with closing(executor.run(task, todo, stop=stop)) as results:
         for done in results:
             if done.result is None and not job.cutting.skip_errors:
                 raise StorageError(
                     f"strip {done.step} failed twice: {done.error}", hint="--on-error skip leaves a gap there"
                 )
-            result, measured = done.result or (gap(job.cutting, done.step), Measured())
+            result, measured = done.result or (gap_at(done.step), Measured())
             _keep(journal, done.step, result)
             total = total + measured
             progress.note(total.told())
@@ -210,10 +267,23 @@ def predict_elsewhere(
             yield done.step, total
 
 
-def _keep(journal: Journal, step: int, result: StripResult) -> None:
+def _elsewhere(job: Job) -> tuple[Callable[[int], tuple[Strip, Measured]], Callable[[int], Strip]]:
+    """Give what predicts a strip in another process, and what stands for one that cannot be predicted."""
+    if job.finding is None:
+        return StripTask(job=job), partial(gap, job.cutting)
+    from buildmap.inference import object_strips
+
+    return object_strips.ObjectTask(job=job), partial(object_strips.gap, job.cutting)
+
+
+def _keep(journal: Journal, step: int, result: Strip) -> None:
     """Have a strip on disk, then in the journal."""
+    tally = asdict(Tally(windows=result.windows, skipped=result.skipped, gaps=result.gaps))
+    if isinstance(result, FoundStrip):
+        from buildmap.vector.spool import save
+
+        save(journal.product(step), result.packed)
+        journal.record(step, tally)
+        return
     part = write_part(journal.product(step), result.part)
-    record = StripRecord(
-        part=part, seams=result.seams, windows=result.windows, skipped=result.skipped, gaps=result.gaps
-    )
-    journal.record(step, asdict(record))
+    journal.record(step, tally | asdict(StripRecord(part=part, seams=result.seams)))

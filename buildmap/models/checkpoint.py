@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from buildmap.contract import METADATA_KEY, ModelCard, card_from_json, card_to_json
 from buildmap.errors import InputError, MismatchError, MissingInput
-from buildmap.models import build_model
+from buildmap.models import build_instances, build_model
+from buildmap.preset import Model
 
 _SHOWN = 3
 """Differing tensors named in a message."""
@@ -57,11 +58,11 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
     # Pretrained weights are never fetched only to be replaced.
     architecture = replace(card.model, encoder_weights=None)
     with torch.device("meta"):  # a stranger's card cannot make us allocate more than its own weights
-        expected = build_model(architecture, len(card.data.bands), len(card.classes)).state_dict()
+        expected = _build(architecture, card).state_dict()
     _check_weights(weights, expected, where=f"{path}: model {card.model.name}")
     if (found := fingerprint_weights(weights)) != card.fingerprint:
         raise InputError(f"{path} is damaged: its weights are {found}, its card says {card.fingerprint}")
-    model = build_model(architecture, len(card.data.bands), len(card.classes))
+    model = _build(architecture, card)
     model.load_state_dict(weights)
     return model.eval(), card
 
@@ -84,6 +85,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a buildmap model: {error}") from error
+
+
+def _build(architecture: Model, card: ModelCard) -> nn.Module:
+    bands = len(card.data.bands)
+    if architecture.instances is not None:
+        return build_instances(architecture, bands)
+    return build_model(architecture, bands, len(card.classes))
 
 
 def _check_weights(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, where: str) -> None:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from buildmap.models import build_model
+from buildmap.models import build_instances, build_model
 from buildmap.preset import Model
 
 
@@ -15,8 +16,9 @@ class NetworkCost:
 
     parameters: int
     """Learned numbers."""
-    multiply_adds: int
-    """Of convolutions and matrix products, for one image; the papers call them FLOPs."""
+    multiply_adds: int | None
+    """Of convolutions and matrix products, for one image; the papers call them FLOPs. None where they depend
+    on how many buildings there are."""
 
 
 def count_cost(model: Model, bands: int, *, classes: int = 1, side_px: int = 512) -> NetworkCost:
@@ -25,11 +27,15 @@ def count_cost(model: Model, bands: int, *, classes: int = 1, side_px: int = 512
     Raises:
         MismatchError: If the network cannot be built.
     """
+    unfetched = replace(model, encoder_weights=None)
     with torch.device("meta"):
-        network = build_model(replace(model, encoder_weights=None), bands, classes).eval()
+        if model.instances is not None:
+            return NetworkCost(parameters=_parameters(build_instances(unfetched, bands)), multiply_adds=None)
+        network = build_model(unfetched, bands, classes).eval()
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             network(torch.zeros(1, bands, side_px, side_px))
-    return NetworkCost(
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        multiply_adds=counter.get_total_flops() // 2,
-    )
+    return NetworkCost(parameters=_parameters(network), multiply_adds=counter.get_total_flops() // 2)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

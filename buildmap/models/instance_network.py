@@ -37,6 +37,10 @@ class InstanceNetwork(nn.Module):
 
     stride: int
     """Image sides are multiples of it."""
+    any_size: bool = False
+    """Images of other sides are taken too."""
+    scale: int = 1
+    """Nothing is enlarged."""
 
     def losses(self, images: Tensor, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """Give each loss by name, weighted as the model says: their sum is to be minimized.

@@ -89,10 +89,6 @@ def build(model: Model, bands: int, classes: int) -> MapGuided:
     if pair.generator:
         front: nn.Module = esrgan.build(model, bands, _COLOURS)
         return MapGuided(front=front, segmenter=pair.segmenter(model, _COLOURS, classes))
-    if model.width or model.depth:
-        raise MismatchError(
-            f"model {model.name} has no generator to be wide or deep", hint="leave width and depth out"
-        )
     front = nn.Upsample(scale_factor=_SCALE, mode="bilinear")
     return MapGuided(front=front, segmenter=pair.segmenter(model, bands, classes))
 

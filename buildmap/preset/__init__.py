@@ -51,10 +51,11 @@ class Preset:
     """The paper or baseline, in one line."""
     data: Data
     model: Model
-    loss: Loss
     augment: Augment
     training: Training
     predict: Predict
+    loss: Loss = field(default_factory=lambda: Loss(bce=1))
+    """Of networks that give masks; what others lose is in a table of their own."""
     sampling: Sampling = field(default_factory=Sampling)
     sources: tuple[Source, ...] = ()
     """The training set, where the preset fixes it."""

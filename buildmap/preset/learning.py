@@ -192,9 +192,7 @@ class Pretrain:
     """How a generator learns to draw maps, against a discriminator, before it joins a segmenter."""
 
     iterations: int
-    """Steps of each of the two; 0 leaves the generator as it is."""
-    batch_size: int
-    """Chips per step."""
+    """Steps of each of the two, on chips as `[training]` has them; 0 leaves the generator as it is."""
     learning_rate: float = 1e-4
     """Of Adam, for both networks."""
     betas: tuple[float, ...] = (0.9, 0.99)
@@ -208,7 +206,7 @@ class Pretrain:
     adversarial: float = 0.1
     """Weight of what the discriminator says."""
     perceptual_weights: str | None = None
-    """Of the VGG-19: 'imagenet' downloads torchvision's, a file's path loads them; absent needs
+    """Of the VGG-19: 'vgg19' downloads torchvision's, a file's path loads them; absent needs
     `perceptual` 0."""
     discriminator_width: int = 64
     """Channels of the discriminator at full resolution."""
@@ -218,7 +216,7 @@ class Pretrain:
     """A generator's model file to begin with; absent begins with fresh weights."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "batch_size", "learning_rate", "discriminator_width", "keep_steps")
+        check_positive(self, "learning_rate", "discriminator_width", "keep_steps")
         if self.iterations < 0:
             raise ValueError(f"iterations {self.iterations} is negative")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in (*self.betas, self.ema_decay)):

@@ -50,7 +50,7 @@ class Source:
     """Vector layer of footprints, mask raster (non-zero = building) on the same ground, or COCO JSON; a
     pattern where `image` is one, matched by file name."""
     use: Literal["train", "validation", "test", "split"]
-    """What its ground is for; 'split' shares blocks of ground between both by `validation_share`."""
+    """What its ground is for; 'split' shares out blocks of ground by `validation_share` and `test_share`."""
     window_px: tuple[int, ...] | None = None
     """Part of the raster that is annotated: col_off, row_off, width, height; absent means all."""
     bands: tuple[int, ...] | None = None

@@ -20,8 +20,10 @@ from torch import nn
 from buildmap.data.sources import TrainingSource
 from buildmap.errors import InputError
 from buildmap.execution.progress import Progress, Silent
+from buildmap.models.instance_network import InstanceNetwork
 from buildmap.preset import Preset
 from buildmap.training.cells import CellLosses
+from buildmap.training.painting import Painted
 from buildmap.training.ranking import Worst
 from buildmap.training.survey import Band, Surveyed, plan_of, survey, surveyed
 from buildmap.training.suspects import MissingBuildings, PhantomBuildings, Suspects
@@ -112,7 +114,8 @@ def audit(
     follows `options.worst`, the annotations, and the width of a raster's annotated ground.
 
     Args:
-        network: On the device, in evaluation mode.
+        network: On the device, in evaluation mode; of one that finds buildings one by one, what counts is
+            what `paint` makes of them.
         sources: Open.
         preset: That the network was made by.
         stride: Of the network.
@@ -126,6 +129,7 @@ def audit(
         ResourceError: If a window does not fit into the device's memory.
     """
     check_auditable(sources)
+    network = Painted(network) if isinstance(network, InstanceNetwork) else network
     left_out = tuple(dict.fromkeys(source.name for source in sources if source.gsd_m is None))
     if left_out:
         _LOG.warning("not audited, since they have no CRS: %s", ", ".join(left_out))

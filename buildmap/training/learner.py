@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from numpy.typing import NDArray
@@ -18,9 +17,9 @@ from buildmap.errors import DivergedError
 from buildmap.preset import Preset
 from buildmap.training.averages import make_average
 from buildmap.training.exchange import agree, gather_chips, gather_objects, sum_everywhere
+from buildmap.training.objective import objective_of
 from buildmap.training.optim import learning_rate, make_optimizer
 from buildmap.training.tensors import optimizer_tensors, restore_optimizer, under_prefix, with_prefix
-from buildmap.training.validation import to_tensors
 
 _LOG = logging.getLogger(__name__)
 PATIENCE = 10
@@ -51,7 +50,8 @@ class Learner:
     process. The loss of a part is computed over all of its chips, wherever they are, so sharing changes
     nothing but the last bits. Parts count by their valid pixels: the gradient is exactly that of the whole
     batch for losses that are means over pixels, and that of a mean of the parts' losses for others, such as
-    Dice. Normalizations see a share at a time on CPUs, and a part at a time on GPUs.
+    Dice. `InstanceObjective` says what holds for networks that find buildings one by one. Normalizations see
+    a share at a time on CPUs, and a part at a time on GPUs.
     """
 
     def __init__(
@@ -61,13 +61,17 @@ class Learner:
 
         Args:
             network: The same in every process.
-            loss: Takes logits, target and valid.
+            loss: Takes logits, target and valid; an `InstanceNetwork` has losses of its own instead.
             preset: How to learn.
             fabric: This process's.
             went_back: Times an earlier run of the same training has put good weights back.
         """
         self.training, self.fabric, self.loss = preset.training, fabric, loss.to(fabric.device)
+        self.threshold = preset.predict.threshold
         self._keeps_chip_losses = preset.sampling.hard_share > 0
+        self._objective = objective_of(
+            network, self.loss, threshold=self.threshold, by_chip=self._keeps_chip_losses
+        )
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self._bare = network.to(fabric.device).to(memory_format=torch.channels_last)
@@ -156,17 +160,13 @@ class Learner:
         for index, (part, weight) in enumerate(zip(parts, self._weights(parts), strict=True)):
             _seed_dropout(self.training.seed, step, index * world + rank)
             with self.fabric.no_backward_sync(self.network, enabled=index < len(parts) - 1):
-                image, *truth = to_tensors(part, self.fabric.device)
-                # Gathered, the shares give the same loss in every process, whatever it is made of.
-                logits, target, valid = (
-                    gather_chips(share, self.fabric) for share in (self.network(image), *truth)
-                )
-                weighted = self.loss(logits, target, valid) * weight
+                found = self._objective.learn(self.network, part, self.fabric)
+                weighted = found.loss * weight
                 # Each process has only its own share's gradient, and Fabric averages them: the sum is wanted.
                 self.fabric.backward(weighted * world)
             loss += weighted.detach()
-            if self._keeps_chip_losses:
-                chip_losses.append(_loss_by_chip(logits.detach(), target, valid))
+            if found.by_chip is not None:
+                chip_losses.append(found.by_chip)
         return loss, chip_losses
 
     def _clip(self) -> Tensor:
@@ -178,10 +178,10 @@ class Learner:
         return torch.zeros(()) if norm is None else norm
 
     def _weights(self, parts: Sequence[Batch]) -> Tensor:
-        """Give each part's share of the batch's valid pixels, (len(parts),)."""
+        """Give what each part counts for in its batch, (len(parts),): of mask networks, its valid pixels."""
         if len(parts) == 1:
             return torch.ones(1, device=self.fabric.device)
-        counts = torch.tensor([float(part.valid.sum()) for part in parts], device=self.fabric.device)
+        counts = torch.tensor([self._objective.weigh(part) for part in parts], device=self.fabric.device)
         sum_everywhere(counts, self.fabric)
         return counts / counts.sum().clamp(min=1)
 
@@ -233,13 +233,6 @@ class Learner:
 def _seed_dropout(seed: int, step: int, share: int) -> None:
     """Make torch's generator a function of the step, so that dropout resumes as it would have gone on."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step, share]).generate_state(1)[0]))
-
-
-def _loss_by_chip(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Average the binary cross-entropy over each chip's valid pixels, (B,)."""
-    seen = logits[:, 0].float().masked_fill(~valid, 0.0)
-    per_pixel = F.binary_cross_entropy_with_logits(seen, target, reduction="none").masked_fill(~valid, 0.0)
-    return per_pixel.sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
 
 
 def _in_order(parts: Sequence[Tensor]) -> Tensor:

@@ -21,7 +21,8 @@ from buildmap.errors import MismatchError, ResourceError
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
 from buildmap.losses.weighted_sum import build_loss
-from buildmap.models import build_model
+from buildmap.models import build_instances, build_model
+from buildmap.models.instance_network import InstanceNetwork
 from buildmap.models.network import Network
 from buildmap.preset import Preset, Training
 from buildmap.training.learner import Learner
@@ -63,11 +64,14 @@ class ChipSource(Protocol):
         """Put back what `hardness` gave."""
 
 
-def fresh_network(preset: Preset) -> Network:
+def fresh_network(preset: Preset) -> Network | InstanceNetwork:
     """Make a preset's network; its weights follow from the preset's seed."""
+    bands = len(preset.data.bands)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(preset.training.seed)
-        return build_model(preset.model, len(preset.data.bands), 1)
+        if preset.model.instances is not None:
+            return build_instances(preset.model, bands)
+        return build_model(preset.model, bands, 1)
 
 
 def fit(
@@ -89,7 +93,8 @@ def fit(
 
     Raises:
         DivergedError: If the loss stays without a finite value.
-        MismatchError: If a batch cannot be shared by the devices.
+        MismatchError: If a batch cannot be shared by the devices, or chips are to be laid by the losses of
+            pixels that the network does not have.
         ResourceError: If a batch does not fit into the GPU's memory.
         StorageError: If the state cannot be kept.
     """
@@ -100,6 +105,12 @@ def fit(
             f"batch_size {training.batch_size} cannot be shared by {fabric.world_size} devices in "
             f"{training.accumulate} parts each",
             hint=f"set batch_size to a multiple of {parts} in the preset",
+        )
+    if isinstance(network, InstanceNetwork) and preset.sampling.hard_share:
+        raise MismatchError(
+            f"hard_share {preset.sampling.hard_share:g} lays chips by the losses of pixels, and model "
+            f"{preset.model.name} finds buildings one by one",
+            hint="set hard_share to 0 in [sampling] of the preset",
         )
     with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
         try:
@@ -191,7 +202,13 @@ def _epoch(
     learned_s = time.perf_counter() - began
     chips.end_epoch()
     learner.unite()
-    result = validate(learner.judged, learner.loss, chips.validation_batches(), learner.fabric)
+    result = validate(
+        learner.judged,
+        learner.loss,
+        chips.validation_batches(),
+        learner.fabric,
+        threshold=learner.threshold,
+    )
     scores = result.scores
     record = EpochRecord(
         epoch=done + 1,

@@ -1,5 +1,6 @@
 """Validation chips to look at: what the network found, missed and invented, drawn on the image."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from torch import nn
 from buildmap.data.dataset import Batch
 from buildmap.metrics.confusion import Confusion, count
 from buildmap.metrics.places import BOTH, PREDICTED, TRUE, draw_place
-from buildmap.preset import Data
+from buildmap.models.instance_network import InstanceNetwork
+from buildmap.preset import Data, Preset
+from buildmap.training.painting import Painted
 
 MOST_SOURCES = 8
 """Sources shown."""
@@ -24,6 +27,8 @@ KEY = (
     ("missed: true only", TRUE),
 )
 """What the colours mean; told apart also by who does not see red or green."""
+BOX = (240, 228, 66)
+"""Yellow: around a building, where the network finds them one by one."""
 _TINT = 0.4
 """Share of the colour in pixels that are wrong."""
 _UNKNOWN = 0.3
@@ -45,9 +50,11 @@ class Overlay:
     rank: str
     """'best', 'median' or 'worst' of its source."""
     iou: float
-    """Of its pixels that count, threshold 0.5."""
+    """Of its pixels that count."""
     picture: NDArray[np.uint8]
     """(rows, cols, 3)."""
+    has_boxes: bool = False
+    """Whether the network finds buildings one by one, whose boxes are drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +75,7 @@ class _Judged:
 def choose_overlays(
     network: nn.Module,
     validation: Callable[[], Iterable[Batch]],
-    data: Data,
+    preset: Preset,
     *,
     device: torch.device,
 ) -> tuple[Overlay, ...]:
@@ -80,26 +87,32 @@ def choose_overlays(
     Args:
         network: On the device, in evaluation mode.
         validation: Gives all validation ground, the same each time it is called.
-        data: How images were normalized.
+        preset: Says how images were normalized, and from which score and probability the pixels of an
+            `InstanceNetwork` are buildings, as in `validate`; those of others are from 0.5.
         device: Where the network computes.
 
     Returns:
         By source in the order of their names, from best to worst.
     """
-    chips = _judge(network, validation(), device)
+    eye = _Eye(network, device, preset.predict.threshold)
+    chips = _judge(eye, validation())
     ranks = {
         chip.number: (rank, chip.counts.iou)
         for name in _worst_sources(chips)
         for rank, chip in _spread(chips[name]).items()
     }
     drawn = [
-        _draw(
-            batch, index, _predict(network, batch.image[index : index + 1], device)[0], data, *ranks[number]
-        )
+        _draw(batch, index, eye, preset.data, *ranks[number])
         for number, (batch, index) in enumerate(_single(validation() if ranks else ()))
         if number in ranks
     ]
     return tuple(sorted(drawn, key=lambda overlay: (overlay.source, _RANKS.index(overlay.rank))))
+
+
+def key_of(overlays: Sequence[Overlay]) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+    """Say what the colours of some overlays mean."""
+    boxes = (("box around a building found", BOX),) if any(shown.has_boxes for shown in overlays) else ()
+    return (*KEY, *boxes)
 
 
 def draw_overlays(overlays: tuple[Overlay, ...], path: Path) -> None:
@@ -114,8 +127,8 @@ def draw_overlays(overlays: tuple[Overlay, ...], path: Path) -> None:
         axis = axes[names.index(overlay.source), _RANKS.index(overlay.rank)]
         axis.imshow(overlay.picture, interpolation="nearest")
         axis.set_title(f"{overlay.source}\n{overlay.rank}, IoU {overlay.iou:.3f}", fontsize="small")
-    patches = [Patch(facecolor=_hex(color), edgecolor="0.5", label=name) for name, color in KEY]
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(KEY), frameon=False)
+    patches = [Patch(facecolor=_hex(color), edgecolor="0.5", label=name) for name, color in key_of(overlays)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
     figure.savefig(path)
 
 
@@ -128,24 +141,45 @@ def _single(batches: Iterable[Batch]) -> Iterator[tuple[Batch, int]]:
     return ((batch, index) for batch in batches for index in range(len(batch.names)))
 
 
-def _judge(network: nn.Module, batches: Iterable[Batch], device: torch.device) -> dict[str, list[_Judged]]:
+class _Eye:
+    """What a network of either kind says of images."""
+
+    def __init__(self, network: nn.Module, device: torch.device, threshold: float) -> None:
+        self._finder = network if isinstance(network, InstanceNetwork) else None
+        self._network = network if self._finder is None else Painted(self._finder)
+        self._device = device
+        self._threshold = _THRESHOLD if self._finder is None else threshold
+
+    def predict(self, image: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Give (B, rows, cols), True = building."""
+        lowest = math.log(self._threshold / (1 - self._threshold))
+        with torch.inference_mode():
+            logits = self._network(self._tensor(image))
+            return np.asarray((logits[:, 0] >= lowest).cpu().numpy())
+
+    def boxes(self, image: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Give (n, 4) of the buildings found in one image; None if they are not found one by one."""
+        if self._finder is None:
+            return None
+        with torch.inference_mode():
+            (found,) = self._finder.detect(self._tensor(image))
+            return np.asarray(found.boxes[found.scores >= self._threshold].float().cpu().numpy())
+
+    def _tensor(self, image: NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(image).to(self._device, memory_format=torch.channels_last)
+
+
+def _judge(eye: _Eye, batches: Iterable[Batch]) -> dict[str, list[_Judged]]:
     """Count the pixels of every chip, by source."""
     chips: dict[str, list[_Judged]] = {}
     number = 0
     for batch in batches:
-        found = _predict(network, batch.image, device)
+        found = eye.predict(batch.image)
         for index, name in enumerate(batch.names):
             counts = count(found[index], batch.target[index] >= _THRESHOLD, batch.valid[index])
             chips.setdefault(name, []).append(_Judged(number=number, counts=counts))
             number += 1
     return chips
-
-
-def _predict(network: nn.Module, image: NDArray[np.float32], device: torch.device) -> NDArray[np.bool_]:
-    """Give (B, rows, cols), True = building."""
-    with torch.inference_mode():
-        logits = network(torch.from_numpy(image).to(device, memory_format=torch.channels_last))
-        return np.asarray((logits[:, 0] >= 0).cpu().numpy())
 
 
 def _worst_sources(chips: Mapping[str, Sequence[_Judged]]) -> list[str]:
@@ -166,18 +200,36 @@ def _spread(judged: Sequence[_Judged]) -> dict[str, _Judged]:
     return chosen
 
 
-def _draw(
-    batch: Batch, index: int, predicted: NDArray[np.bool_], data: Data, rank: str, iou: float
-) -> Overlay:
+def _draw(batch: Batch, index: int, eye: _Eye, data: Data, rank: str, iou: float) -> Overlay:
+    one = batch.image[index : index + 1]
+    predicted, boxes = eye.predict(one)[0], eye.boxes(one)
     valid = batch.valid[index]
     true = (batch.target[index] >= _THRESHOLD) & valid
     predicted = predicted & valid
     image = to_picture(batch.image[index], data)
+    scale = len(valid) // len(image)
+    image = np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
     picture = np.where(valid[..., None], image, image * _UNKNOWN) * 255
     for wrong, color in ((predicted & ~true, PREDICTED), (true & ~predicted, TRUE)):
         picture[wrong] = (1 - _TINT) * picture[wrong] + _TINT * np.array(color)
     shown = draw_place(np.rint(picture).astype(np.uint8), predicted, true, longest_px=max(true.shape))
-    return Overlay(source=batch.names[index], rank=rank, iou=iou, picture=shown)
+    if boxes is not None:
+        outlines = np.any([(shown == color).all(axis=-1) for _, color in KEY], axis=0)
+        shown[_around(boxes, valid.shape) & ~outlines] = BOX
+    name = batch.names[index]
+    return Overlay(source=name, rank=rank, iou=iou, picture=shown, has_boxes=boxes is not None)
+
+
+def _around(boxes: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Give the pixels around boxes, one pixel wide, (rows, cols)."""
+    around = np.zeros(shape, np.bool_)
+    height, width = shape
+    corners = np.concatenate([np.floor(boxes[:, :2]) - 1, np.ceil(boxes[:, 2:])], axis=1).astype(int)
+    for left, top, right, bottom in corners.tolist():
+        rows, cols = slice(max(top, 0), bottom + 1), slice(max(left, 0), right + 1)
+        around[[row for row in (top, bottom) if 0 <= row < height], cols] = True
+        around[rows, [col for col in (left, right) if 0 <= col < width]] = True
+    return around
 
 
 def to_picture(image: NDArray[np.float32], data: Data) -> NDArray[np.float32]:

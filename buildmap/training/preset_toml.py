@@ -10,23 +10,28 @@ from buildmap.preset import Preset
 
 def to_toml(preset: Preset) -> str:
     """Write a preset; read again, it is the same. What is absent stays absent."""
-    tables = asdict(preset)
-    sources = tables.pop("sources")
-    parts = [*_tables("", tables), *(f"[[sources]]\n{_lines(source)}" for source in sources)]
-    return "\n".join(parts)
+    return "\n".join(_tables("", asdict(preset)))
 
 
-def _tables(path: str, table: Mapping[str, Any]) -> Iterator[str]:
-    """Give a table's own lines below its heading, then its tables."""
-    yield (f"[{path}]\n" if path else "") + _lines(table)
+def _tables(path: str, table: Mapping[str, Any], heading: str = "[{}]") -> Iterator[str]:
+    """Give a table's own lines below its heading, then its tables, one by one also where they are many."""
+    plain = {key: value for key, value in table.items() if value is not None and not _is_nested(value)}
+    lines = "".join(f"{key} = {toml_value(value)}\n" for key, value in plain.items())
+    yield (f"{heading.format(path)}\n" if path else "") + lines
     for key, value in table.items():
+        inner = f"{path}.{key}" if path else key
         if isinstance(value, Mapping):
-            yield from _tables(f"{path}.{key}" if path else key, value)
+            yield from _tables(inner, value)
+        elif _is_nested(value):
+            for one in value:
+                yield from _tables(inner, one, "[[{}]]")
 
 
-def _lines(table: Mapping[str, Any]) -> str:
-    plain = ((key, value) for key, value in table.items() if value is not None)
-    return "".join(f"{key} = {toml_value(value)}\n" for key, value in plain if not isinstance(value, Mapping))
+def _is_nested(value: Any) -> bool:
+    """Tell a table, or a list of tables."""
+    return isinstance(value, Mapping) or (
+        isinstance(value, list | tuple) and len(value) > 0 and isinstance(value[0], Mapping)
+    )
 
 
 def toml_value(value: Any) -> str:

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -14,7 +15,7 @@ from buildmap.metrics.headline import Headline
 from buildmap.metrics.layout import Section, count, share
 from buildmap.preset import Preset
 from buildmap.training.figures import curve_panels
-from buildmap.training.overlays import KEY, Overlay
+from buildmap.training.overlays import Overlay, key_of
 from buildmap.training.preset_toml import to_toml
 from buildmap.training.record import EpochRecord
 from buildmap.training.run_tables import SourceFacts, data_tables, score_tables
@@ -44,6 +45,8 @@ class RunReport:
     """What was learned from."""
     overlays: tuple[Overlay, ...] = ()
     """Validation chips; none where there is no such ground."""
+    maps: Path | None = None
+    """Picture of chips beside their maps; None where none were drawn."""
     notes: tuple[tuple[str, str], ...] = ()
     """Further facts, as name and value: what an audit has found."""
 
@@ -66,7 +69,8 @@ def render(report: RunReport) -> str:
         facts=_facts(report),
         sections=_sections(report),
         overlays=[_shown(overlay) for overlay in report.overlays],
-        overlay_colors=[(name, "rgb({}, {}, {})".format(*color)) for name, color in KEY],
+        maps=None if report.maps is None else _url(report.maps.read_bytes()),
+        overlay_colors=[(name, "rgb({}, {}, {})".format(*color)) for name, color in key_of(report.overlays)],
         preset=to_toml(report.preset),
     )
 
@@ -178,8 +182,12 @@ def _shown(overlay: Overlay) -> dict[str, str]:
     return {
         "name": overlay.source,
         "numbers": f"{overlay.rank} chip, IoU {share(overlay.iou)}",
-        "url": f"data:image/png;base64,{base64.b64encode(_png(overlay.picture)).decode()}",
+        "url": _url(_png(overlay.picture)),
     }
+
+
+def _url(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _png(picture: NDArray[np.uint8]) -> bytes:

@@ -21,7 +21,7 @@ from buildmap.training.record import EpochRecord, from_line, to_line
 from buildmap.training.tensorboard import Scalars
 
 _METADATA_KEY = "buildmap-training"
-_RESTART = "pass --restart to drop it and begin anew"
+RESTART = "pass --restart to drop it and begin anew"
 
 
 class RunFolder:
@@ -105,14 +105,16 @@ class RunFolder:
             self.records = tuple(from_line(line) for line in history["records"])
             read_tensors(self.best)
         except (InputError, KeyError, ValueError) as error:
-            raise MismatchError(f"cannot go on from {self.path}: {error}", hint=_RESTART) from error
-        if changes := _changes(history["plan"], self._plan):
-            raise MismatchError(f"an earlier run in {self.path} had {'; '.join(changes)}", hint=_RESTART)
+            raise MismatchError(f"cannot go on from {self.path}: {error}", hint=RESTART) from error
+        if changes := differences(history["plan"], self._plan):
+            raise MismatchError(f"an earlier run in {self.path} had {'; '.join(changes)}", hint=RESTART)
 
 
-def _changes(old: Any, new: Any, where: str = "") -> list[str]:
-    """Name the leaves in which two plans differ."""
+def differences(old: Any, new: Any, where: str = "") -> list[str]:
+    """Name the leaves in which two plans, nested tables of JSON values, differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(old.keys() | new.keys())
-        return [c for key in keys for c in _changes(old.get(key), new.get(key), f"{where}.{key}".lstrip("."))]
+        return [
+            c for key in keys for c in differences(old.get(key), new.get(key), f"{where}.{key}".lstrip("."))
+        ]
     return [] if old == new else [f"{where} {old!r}, this one has {new!r}"]

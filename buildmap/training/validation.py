@@ -6,11 +6,12 @@ from itertools import islice, zip_longest
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from buildmap.data.dataset import Batch
 from buildmap.metrics.confusion import Confusion, PixelScores, count, scores
 from buildmap.training.exchange import gather_objects
+from buildmap.training.objective import HALF, objective_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class Validation:
     loss: float | None
     """Mean over the batches; None if there were none."""
     by_source: Mapping[str, Confusion]
-    """Pixels per source, threshold 0.5."""
+    """Pixels per source."""
 
     @property
     def scores(self) -> PixelScores | None:
@@ -33,35 +34,36 @@ class Validation:
         return self.scores.iou if self.scores else None
 
 
-def to_tensors(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Move a batch to a device: image, target, valid."""
-    # Convolutions run faster with channels last: a third on CPUs, more on GPUs with tensor cores.
-    image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
-    return image, torch.from_numpy(batch.target).to(device), torch.from_numpy(batch.valid).to(device)
-
-
-def validate(network: nn.Module, loss: nn.Module, batches: Iterable[Batch], fabric: Fabric) -> Validation:
+def validate(
+    network: nn.Module,
+    loss: nn.Module,
+    batches: Iterable[Batch],
+    fabric: Fabric,
+    *,
+    threshold: float = HALF,
+) -> Validation:
     """Predict every batch and count; leaves the network in training mode.
 
     Several processes take every so-manieth batch each, and all know the result: that of one process.
 
     Args:
         network: On the process's device, not set up for several.
-        loss: Takes logits, target and valid.
+        loss: Takes logits, target and valid; an `InstanceNetwork` has losses of its own instead.
         batches: All of them, in the same order in every process.
         fabric: This process's.
+        threshold: Score and probability from which the pixels of an `InstanceNetwork` are buildings, as
+            `paint` says; those of others are from 0.5.
     """
+    objective = objective_of(network, loss, threshold=threshold)
     losses: list[float] = []
     by_source: dict[str, Confusion] = {}
     network.eval()
     with torch.inference_mode(), fabric.autocast():
         for batch in islice(batches, fabric.global_rank, None, fabric.world_size):
-            image, target, valid = to_tensors(batch, fabric.device)
-            logits = network(image).float()
-            losses.append(float(loss(logits, target, valid)))
-            building = (logits[:, 0] >= 0).cpu().numpy()
+            judged = objective.judge(network, batch, fabric.device)
+            losses.append(judged.loss)
             for index, name in enumerate(batch.names):
-                counts = count(building[index], batch.target[index] >= 0.5, batch.valid[index])
+                counts = count(judged.building[index], batch.target[index] >= HALF, batch.valid[index])
                 by_source[name] = by_source.get(name, Confusion()) + counts
     network.train()
     return _merge(gather_objects((losses, by_source), fabric))

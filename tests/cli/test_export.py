@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from buildmap.export import preset_for
 from buildmap.inference.onnx_backend import OnnxBackend
 from buildmap.models import build_model
 from buildmap.models.checkpoint import load_checkpoint, save_checkpoint
-from buildmap.preset import Model, find_preset
+from buildmap.preset import Instances, Model, find_preset
 from tests.networks import make_card, write_onnx
 from tests.unit.data.material import write_pair
 
@@ -166,3 +167,16 @@ def test_chips_of_a_preset_that_do_not_fit_the_network_grow_to_whole_strides() -
 
     assert find_preset("lite").training.chip_px == 256
     assert [chip_px(stride) for stride in (16, 24, 257)] == [256, 264, 257]
+
+
+def test_what_is_measured_on_probability_is_refused_for_networks_that_find_buildings_one_by_one(
+    tmp_path: Path, town: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model(name="mask-rcnn", instances=Instances())
+    card = make_card(model=model, window_px=64, halo_px=16)
+    write_onnx(tmp_path / "m.onnx", card)
+    monkeypatch.setattr("buildmap.inference.backend.open_models", lambda *_: SimpleNamespace(card=card))
+    code, _, err = run(tmp_path / "m.onnx", tmp_path / "n.onnx", "--data", town)
+    assert code == 78
+    assert "finds buildings one by one; halo and int8 are measured on probability" in err
+    assert not (tmp_path / "n.onnx").exists()

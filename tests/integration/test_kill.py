@@ -14,8 +14,8 @@ import rasterio
 from tests.networks import write_onnx
 from tests.scenes import blocks_mask, houses_image, write_raster
 
-MOMENTS = (0.5, 0.9)
-"""When to kill, as a share of an uninterrupted run's time."""
+KILLS = ((None, 0.5), (b"the old output", 0.9))
+"""What is there before, and when to kill, as a share of an uninterrupted run's time."""
 
 
 def start(folder: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -30,7 +30,7 @@ def start(folder: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
 def finish(folder: Path, arguments: list[str]) -> float:
     began = time.monotonic()
     process = start(folder, arguments)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err.decode()
     return time.monotonic() - began
 
@@ -39,7 +39,7 @@ def finish(folder: Path, arguments: list[str]) -> float:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kill")
     rng = np.random.default_rng(0)
-    mask = blocks_mask(rng, 1500, 1500, count=2500)
+    mask = blocks_mask(rng, 1000, 1000, count=1100)
     write_raster(folder / "in.tif", houses_image(mask, rng))
     probability = np.where(mask, 254, 3).astype(np.uint8)
     raster = write_raster(folder / "p.tif", np.tile(probability, (2, 2)))
@@ -67,17 +67,16 @@ def test_a_killed_run_leaves_the_old_output_and_the_next_completes(
     expected = content(path)
     path.unlink()
     unfinished = 0
-    for old in (None, b"the old output"):
-        for moment in MOMENTS:
-            path.unlink(missing_ok=True) if old is None else path.write_bytes(old)
-            process = start(folder, [*arguments, "--overwrite"])
-            time.sleep(moment * whole_s)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            if (path.read_bytes() if path.exists() else None) == old:
-                unfinished += 1
-            else:  # killed after the rename
-                assert content(path) == expected
+    for old, moment in KILLS:
+        path.unlink(missing_ok=True) if old is None else path.write_bytes(old)
+        process = start(folder, [*arguments, "--overwrite"])
+        time.sleep(moment * whole_s)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if (path.read_bytes() if path.exists() else None) == old:
+            unfinished += 1
+        else:  # killed after the rename
+            assert content(path) == expected
     assert unfinished > 0
     finish(folder, [*arguments, "--overwrite"])
     assert content(path) == expected

@@ -22,7 +22,7 @@ from buildmap.raster.parts import DamagedPart
 from tests.networks import make_card, write_onnx
 from tests.scenes import blocks_mask, houses_image, write_raster
 
-KILLS = int(os.environ.get("BUILDMAP_KILLS", "12"))
+KILLS = int(os.environ.get("BUILDMAP_KILLS", "6"))
 SIDE = 1100
 STRIPS = 17
 """Cores of 64 pixels."""

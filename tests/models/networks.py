@@ -31,4 +31,10 @@ SMALL = {
     "hr-mamba without its parts": Model(name="hr-mamba", encoder=HRNET),
     "danet": Model(name="danet", encoder=RESNET),
     "upernet": Model(name="upernet", encoder=SWIN),
+    "esrgan": Model(name="esrgan", width=4, depth=1),
+    "shallow-net": Model(name="shallow-net", width=4),
+    "map-guided-deeplabv3": Model(name="map-guided-deeplabv3", width=4, depth=1, encoder=RESNET),
+    "map-guided-shallow-net": Model(name="map-guided-shallow-net", width=4, depth=1),
+    "enlarged-deeplabv3": Model(name="enlarged-deeplabv3", encoder=RESNET),
+    "enlarged-shallow-net": Model(name="enlarged-shallow-net"),
 }

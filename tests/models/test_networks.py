@@ -15,7 +15,18 @@ from tests.models.networks import SMALL
 from tests.networks import make_card
 
 networks = pytest.mark.parametrize("model", SMALL.values(), ids=SMALL.keys())
-WHOLE = ("pspnet", "manet", "danet", "segformer", "upernet", "unet-aspp", "deeplabv3", "deeplabv3plus")
+WHOLE = (
+    "pspnet",
+    "manet",
+    "danet",
+    "segformer",
+    "upernet",
+    "unet-aspp",
+    "deeplabv3",
+    "deeplabv3plus",
+    "map-guided-deeplabv3",
+    "enlarged-deeplabv3",
+)
 """Networks that look at the whole window at once, so that what lies anywhere in it matters everywhere."""
 EXPORTED = (
     "sci-net",
@@ -36,7 +47,8 @@ EXPORTED = (
 )
 """Networks that can be exported; a slow export, or one like another's, is left out of the plain run.
 
-`lite` and `unet` are exported in the tests of the export, the parts of `hr-mamba` in their own; `upernet` on
+`lite` and `unet` are exported in the tests of the export, the parts of `hr-mamba` and the pairs of map-guided
+cross-training in their own; `upernet` on
 a Swin transformer cannot be.
 """
 LOCAL = {name: model for name, model in SMALL.items() if model.name not in WHOLE and not model.global_branch}
@@ -58,11 +70,14 @@ def test_every_network_is_tested_here() -> None:
 
 @networks
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 2), (1, 5)])
-def test_logits_are_as_large_as_any_image_of_whole_strides(model: Model, rows: int, cols: int) -> None:
+def test_logits_are_as_large_as_any_image_of_whole_strides_times_the_scale(
+    model: Model, rows: int, cols: int
+) -> None:
     network = build_model(model, bands=3, classes=1).eval()
     shape = rows * network.stride, cols * network.stride
     with torch.inference_mode():
-        assert network(torch.zeros(2, 3, *shape)).shape == (2, 1, *shape)
+        logits = network(torch.zeros(2, 3, *shape))
+    assert logits.shape == (2, 1, *(network.scale * side for side in shape))
 
 
 @networks
@@ -70,7 +85,8 @@ def test_bands_and_classes_may_differ_from_three_and_one(model: Model) -> None:
     network = build_model(model, bands=5, classes=2).eval()
     with torch.inference_mode():
         logits = network(torch.zeros(1, 5, network.stride, network.stride))
-    assert logits.shape == (1, 2, network.stride, network.stride)
+    side = network.scale * network.stride
+    assert logits.shape == (1, 2, side, side)
 
 
 @networks
@@ -85,14 +101,14 @@ def test_the_gradient_reaches_every_parameter(model: Model) -> None:
 @pytest.mark.parametrize("model", LOCAL.values(), ids=LOCAL.keys())
 def test_moving_the_image_by_a_stride_moves_the_logits(model: Model) -> None:
     network = make(model).eval()
-    stride = network.stride
+    stride, out = network.stride, network.stride * network.scale
     image = torch.zeros(1, 3, 11 * stride, 11 * stride)
     image[..., 5 * stride : 6 * stride, 5 * stride : 6 * stride] = torch.rand(stride, stride)
     with torch.inference_mode():
         here = network(image)
         there = network(image.roll((stride, stride), (2, 3)))
-    before = here[..., 4 * stride : 7 * stride, 4 * stride : 7 * stride]
-    after = there[..., 5 * stride : 8 * stride, 5 * stride : 8 * stride]
+    before = here[..., 4 * out : 7 * out, 4 * out : 7 * out]
+    after = there[..., 5 * out : 8 * out, 5 * out : 8 * out]
     assert before.std() > 0
     assert (after - before).abs().max() < 0.01 * (before.max() - before.min())
 

@@ -1,8 +1,10 @@
 """Writing footprints batch by batch into a layer of any format, checked before anyone else sees it."""
 
+from collections.abc import Mapping
+from keyword import iskeyword
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import shapely
@@ -10,10 +12,10 @@ import shapely
 from buildmap.errors import BuildmapError, OutputError
 from buildmap.provenance import Provenance
 from buildmap.vector.crs import as_crs, needed_crs
-from buildmap.vector.footprint import FootprintBatch
 from buildmap.vector.projection import reproject
 from buildmap.vector.writing.formats import Format, format_of
 from buildmap.vector.writing.layers import GeoPackage, check_layer_name
+from buildmap.vector.writing.objects import OBJECT_COLUMNS
 from buildmap.vector.writing.sinks import sink_for
 from buildmap.vector.writing.styles import layer_styles
 
@@ -35,6 +37,21 @@ _COLUMNS = {
     "source_date": np.object_,
 }
 _HELD_BYTES = 2**23
+
+
+class Batch(Protocol):
+    """Some finished buildings: for every column of the layer, it has a field (n,) of that name.
+
+    A column whose name is a word of Python's, as `class`, has a field `class_`.
+    """
+
+    @property
+    def polygons(self) -> "NDArray[np.object_]": ...
+
+    @property
+    def footprint_id(self) -> "NDArray[np.int64]": ...
+
+    def __len__(self) -> int: ...
 
 
 class FootprintWriter:
@@ -92,13 +109,18 @@ class FootprintWriter:
     def __enter__(self) -> "FootprintWriter":
         return self
 
+    @property
+    def columns(self) -> Mapping[str, type]:
+        """Names of the columns, and what they hold."""
+        return _COLUMNS
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
             self.finish()
 
-    def write(self, batch: FootprintBatch) -> None:
+    def write(self, batch: Batch) -> None:
         """Add footprints; `dropped` counts those that have no place in the CRS of the layer.
 
         Raises:
@@ -108,7 +130,7 @@ class FootprintWriter:
         _check_valid(batch)
         polygons, keep = reproject(batch.polygons, self._crs, self._target)
         wkb = np.asarray(shapely.to_wkb(polygons), np.object_)
-        self._held.append((wkb, [getattr(batch, name)[keep] for name in _COLUMNS]))
+        self._held.append((wkb, [getattr(batch, _field(name))[keep] for name in self.columns]))
         self._held_bytes += sum(map(len, wkb))
         self.count += len(polygons)
         self.dropped += len(batch) - len(polygons)
@@ -139,7 +161,7 @@ class FootprintWriter:
         if self._held or not self._begun:
             self._append()
         if self._styled and isinstance(self._sink, GeoPackage):
-            self._sink.append_table("layer_styles", layer_styles(self._layer, _COLUMNS))
+            self._sink.append_table("layer_styles", layer_styles(self._layer, self.columns))
         self._sink.finish({self._layer: self.count, **self._gaps})
 
     def _append(self) -> None:
@@ -149,11 +171,24 @@ class FootprintWriter:
             name: np.concatenate(
                 [np.empty(0, kind), *(values[number] for _, values in self._held)], dtype=kind
             )
-            for number, (name, kind) in enumerate(_COLUMNS.items())
+            for number, (name, kind) in enumerate(self.columns.items())
         }
         metadata = None if self._begun else self._metadata
         self._sink.append(self._layer, wkb, columns, metadata=metadata)
         self._held, self._held_bytes, self._begun = [], 0, True
+
+
+class ObjectWriter(FootprintWriter):
+    """A layer of buildings that were found one by one, likewise."""
+
+    @property
+    def columns(self) -> Mapping[str, type]:
+        """Names of the columns, and what they hold."""
+        return OBJECT_COLUMNS
+
+
+def _field(column: str) -> str:
+    return f"{column}_" if iskeyword(column) else column
 
 
 def _target(crs: "CRS", kind: Format, asked: object | None) -> "CRS":
@@ -169,7 +204,7 @@ def _target(crs: "CRS", kind: Format, asked: object | None) -> "CRS":
     return only
 
 
-def _check_valid(batch: FootprintBatch) -> None:
+def _check_valid(batch: Batch) -> None:
     """Let no invalid polygon out."""
     sick = np.flatnonzero(~shapely.is_valid(batch.polygons))
     if len(sick):

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from buildmap.data.dataset import Batch, Chips
 from buildmap.data.split import overlap
-from buildmap.data.triplets import Triplets, enlarge
+from buildmap.data.triplets import Triplets
 from buildmap.errors import InputError, MissingInput
 from buildmap.preset import Augment, Preset, Source
 from buildmap.preset.maps import MapLayer, MapRule, MapStyle
+from buildmap.raster.blend import enlarge
 from buildmap.raster.windows import Window
 from tests.scenes import ORIGIN, write_layer, write_raster
 from tests.unit.data.material import (

@@ -212,9 +212,3 @@ def test_a_generator_of_another_size_is_refused_with_what_differs(generator: Gen
 def test_a_reference_has_no_place_for_a_generator() -> None:
     with pytest.raises(MismatchError, match="no place for a generator"):
         adopt_generator(small("enlarged-shallow-net"), Generator(3, width=4, depth=1))
-
-
-@pytest.mark.parametrize("size", ["width", "depth"])
-def test_a_reference_of_some_width_or_depth_is_refused(size: str) -> None:
-    with pytest.raises(MismatchError, match="enlarged-shallow-net has no generator"):
-        build(Model(name="enlarged-shallow-net", **{size: 4}), 3, 1)  # type: ignore[arg-type]

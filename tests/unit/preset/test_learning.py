@@ -29,7 +29,7 @@ def test_a_training_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str
     ("wrong", "said"),
     [
         ({"iterations": -1}, "iterations -1 is negative"),
-        ({"batch_size": 0}, "batch_size 0 is not positive"),
+        ({"keep_steps": 0}, "keep_steps 0 is not positive"),
         ({"betas": (0.9,)}, r"betas \[0.9\]"),
         ({"betas": (0.9, 1.0)}, r"betas \[0.9, 1.0\]"),
         ({"ema_decay": 1.0}, "ema_decay 1.0"),
@@ -39,11 +39,11 @@ def test_a_training_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str
     ],
 )
 def test_a_pretraining_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
-    right: dict[str, Any] = {"iterations": 10, "batch_size": 2, "perceptual": 0.0}
+    right: dict[str, Any] = {"iterations": 10, "perceptual": 0.0}
     assert Pretrain(**right).l1 == 1
     with pytest.raises(ValueError, match=said):
         Pretrain(**right | wrong)
 
 
 def test_a_generator_that_is_not_trained_needs_no_weights_for_its_loss() -> None:
-    assert Pretrain(iterations=0, batch_size=1).perceptual == 1
+    assert Pretrain(iterations=0).perceptual == 1

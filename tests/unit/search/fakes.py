@@ -9,6 +9,8 @@ from pathlib import Path
 from buildmap.errors import DivergedError, InputError, ResourceError
 from buildmap.execution.progress import Progress
 from buildmap.preset import Preset
+from buildmap.search.plan import Halving, SearchPlan
+from buildmap.search.run import SearchSummary, search
 from buildmap.search.trial import Trial
 from buildmap.train import TrainOptions, TrainSummary
 from buildmap.training.record import best_record, from_line, to_line
@@ -54,7 +56,8 @@ def learn(
             progress.start(f"epoch {epoch}/{preset.training.epochs}", 1)
         iou = score(preset, epoch)
         records.append(replace(record(epoch), iou=iou, f1=iou / 2, balanced_accuracy=1 - iou, seconds=1.0))
-        metrics.write_text("".join(f"{to_line(one)}\n" for one in records))
+        with metrics.open("a") as file:
+            file.write(f"{to_line(records[-1])}\n")
         with (data / "epochs").open("a") as file:
             file.write(f"{output.stem} {epoch} {options.device} {os.getpid()}\n")
         _accident(preset.training.learning_rate, data, epoch)
@@ -77,6 +80,10 @@ def learn(
         validation_f1=kept.f1,
         validation_balanced_accuracy=kept.balanced_accuracy,
         validation_iou_by_source={},
+        test_iou=None,
+        test_mean_iou=None,
+        test_f1=None,
+        test_balanced_accuracy=None,
         dropped_annotations=0,
         missing_buildings=None,
         phantom_buildings=None,
@@ -100,6 +107,22 @@ def _accident(rate: float, data: Path, epoch: int) -> None:
         if rate == KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
         raise KeyboardInterrupt
+
+
+def found_in(
+    folder: Path, grid: dict[str, list[str]], halving: Halving | None = None, **options: object
+) -> SearchSummary:
+    """Search in a folder, on one device unless the options say otherwise."""
+    folder.mkdir(exist_ok=True)
+    plan = SearchPlan(grid=grid, halving=halving)
+    run = replace(TrainOptions(device="cpu"), **options)  # type: ignore[arg-type]
+    return search(folder, folder / "m.safetensors", FAKE, plan, run, learn=learn)
+
+
+def paths_aside(found: SearchSummary) -> SearchSummary:
+    """Make searches in different folders comparable."""
+    trials = tuple(replace(trial, model=trial.model and Path(trial.model).name) for trial in found.trials)
+    return replace(found, output="", table="", heatmap="", preset="", trials=trials)
 
 
 def epochs_run(data: Path) -> list[tuple[str, int]]:

@@ -3,18 +3,33 @@
 import logging
 import multiprocessing
 import os
+import time
+from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from buildmap.errors import InputError
 from buildmap.execution.progress import Progress, Silent
 from buildmap.preset import Preset, change_preset
+from buildmap.search.plan import Halving
 from buildmap.search.processes import run_jobs
 from buildmap.search.trial import Job, Learn, Trial
 from buildmap.train import TrainOptions, TrainSummary
 from buildmap.training.device import Devices
-from tests.unit.search.fakes import BUGGY, FAKE, HUNGRY, KILLED, WRONG, learn
+from tests.unit.search.fakes import (
+    BUGGY,
+    FAKE,
+    HUNGRY,
+    KILLED,
+    WRONG,
+    epochs_run,
+    found_in,
+    learn,
+    paths_aside,
+)
+from tests.unit.search.slow_search import GRID, search_slowly
 
 ONE, TWO = (Devices(kind="cpu", indices=tuple(range(count))) for count in (1, 2))
 
@@ -108,6 +123,42 @@ def test_what_would_end_every_trial_ends_the_others_at_once(tmp_path: Path) -> N
         list(run_jobs(jobs(tmp_path, [WRONG, 1e-3], epochs=20), TWO, Silent(), of=2))
     assert caught.value.hint == "mend it"
     assert multiprocessing.active_children() == []
+
+
+def test_a_search_on_two_devices_comes_to_the_same_as_on_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildmap.search.run.draw", lambda *_: True)
+    grid, halving = {"loss.bce": ["0.4", "0.5"]}, Halving(min_epochs=6)
+    one = found_in(tmp_path / "one", grid, halving)
+    two = found_in(tmp_path / "two", grid, halving, device="cpu:2")
+    assert paths_aside(one) == paths_aside(two)
+    assert sorted(epochs_run(tmp_path / "one")) == sorted(epochs_run(tmp_path / "two"))
+
+
+def test_a_killed_search_leaves_no_trial_at_work_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildmap.search.run.draw", lambda *_: True)
+    context = multiprocessing.get_context("forkserver")  # that of the tests above: it has imported torch
+    context.set_forkserver_preload(["buildmap.search.processes"])
+    driver = context.Process(target=search_slowly, args=(tmp_path,))
+    driver.start()
+    log = tmp_path / "epochs"
+    while driver.is_alive() and not (log.exists() and len(log.read_text().splitlines()) > 3):
+        time.sleep(0.01)
+    driver.kill()
+    driver.join()
+    trials = {int(line[3]) for line in lines(tmp_path)}
+    assert len(trials) == 2
+    end = time.monotonic() + 60
+    while any(map(psutil.pid_exists, trials)) and time.monotonic() < end:
+        time.sleep(0.01)
+    before = len(epochs_run(tmp_path))
+    found = found_in(tmp_path, GRID)
+    counts = Counter(epochs_run(tmp_path))
+    assert 3 < before < found.epochs == sum(counts.values()) == len(counts) == 40
+    assert found.best == {"loss.bce": "0.5"}
 
 
 def learn_and_log(

@@ -2,20 +2,18 @@
 
 import csv
 import random
-import subprocess
-import sys
-import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from buildmap.errors import DivergedError, InputError, ResourceError
 from buildmap.preset import change_preset, load_preset
+from buildmap.search.heatmap import draw
 from buildmap.search.plan import Halving, SearchPlan
 from buildmap.search.run import SearchSummary, search
 from buildmap.train import TrainOptions
@@ -28,11 +26,11 @@ from tests.unit.search.fakes import (
     WRONG,
     epochs_run,
     final_score,
+    found_in,
     learn,
+    paths_aside,
     score,
 )
-from tests.unit.search.slow_search import GRID as SLOW_GRID
-from tests.unit.search.slow_search import HALVING as SLOW_HALVING
 
 PAPER = {
     "loss.bce": ["0.4", "0.5", "0.6"],
@@ -50,20 +48,18 @@ SMALL = {"loss.bce": ["0.4", "0.5"], "loss.dice": ["0.2", "0.4"]}
 HALVING = Halving(min_epochs=2, reduction=3, seed=0)
 
 
-def found_in(
-    folder: Path, grid: dict[str, list[str]], halving: Halving | None = None, **options: object
-) -> SearchSummary:
-    folder.mkdir(exist_ok=True)
-    plan = SearchPlan(grid=grid, halving=halving)
-    run = replace(TrainOptions(device="cpu"), **options)  # type: ignore[arg-type]
-    return search(folder, folder / "m.safetensors", FAKE, plan, run, learn=learn)
+@pytest.fixture(autouse=True, scope="module")
+def _no_picture() -> Iterator[None]:
+    """Spare the seconds of drawing, also a fixture's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("buildmap.search.run.draw", lambda *_: True)
+        yield
 
 
-@pytest.fixture(autouse=True)
-def _no_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the seconds of drawing where the picture is not looked at."""
-    if "picture" not in request.node.name:
-        monkeypatch.setattr("buildmap.search.run.draw", lambda *_: True)
+@pytest.fixture
+def _picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw where the picture is looked at."""
+    monkeypatch.setattr("buildmap.search.run.draw", draw)
 
 
 @pytest.fixture(scope="module")
@@ -89,18 +85,25 @@ def test_the_whole_grid_finds_the_best_of_81(whole: SearchSummary) -> None:
     assert whole.best == expected.settings
 
 
-@pytest.mark.parametrize(
-    ("seed", "min_epochs", "reduction", "share"), [(0, 2, 3, 0.35), (1, 1, 4, 0.25), (2, 4, 2, 0.55)]
-)
 def test_halving_finds_the_same_with_far_fewer_epochs(
-    tmp_path: Path, whole: SearchSummary, seed: int, min_epochs: int, reduction: int, share: float
+    halved: tuple[Path, SearchSummary], whole: SearchSummary
 ) -> None:
-    halving = Halving(min_epochs=min_epochs, reduction=reduction, seed=seed)
-    found = found_in(tmp_path, PAPER, halving)
+    folder, found = halved
+    assert_same_with_fewer_epochs(folder, found, whole, share=0.35)
+
+
+def test_so_does_halving_of_another_pace_and_seed(tmp_path: Path, whole: SearchSummary) -> None:
+    found = found_in(tmp_path, PAPER, Halving(min_epochs=1, reduction=4, seed=1))
+    assert_same_with_fewer_epochs(tmp_path, found, whole, share=0.25)
+
+
+def assert_same_with_fewer_epochs(
+    folder: Path, found: SearchSummary, whole: SearchSummary, *, share: float
+) -> None:
     assert found.best == whole.best
     assert Path(found.output).read_text() == Path(whole.output).read_text()
     assert found.grid_epochs == 1620
-    assert found.epochs == len(epochs_run(tmp_path)) < share * 1620
+    assert found.epochs == len(epochs_run(folder)) < share * 1620
     assert found.stopped == sum(trial.epochs < 20 for trial in found.trials) > 40
 
 
@@ -168,24 +171,12 @@ def test_a_race_of_a_few_after_the_whole_grid_needs_no_epoch(tmp_path: Path) -> 
     assert epochs_run(tmp_path) == ran
 
 
-def test_two_devices_come_to_the_same_as_one(tmp_path: Path) -> None:
-    grid, halving = {"loss.bce": ["0.4", "0.5"]}, Halving(min_epochs=6)
-    one = found_in(tmp_path / "one", grid, halving)
-    two = found_in(tmp_path / "two", grid, halving, device="cpu:2")
-    assert paths_aside(one) == paths_aside(two)
-    assert sorted(epochs_run(tmp_path / "one")) == sorted(epochs_run(tmp_path / "two"))
-
-
-def paths_aside(found: SearchSummary) -> SearchSummary:
-    trials = tuple(replace(trial, model=trial.model and Path(trial.model).name) for trial in found.trials)
-    return replace(found, output="", table="", heatmap="", preset="", trials=trials)
-
-
 def test_the_winners_preset_is_written_as_toml(whole: SearchSummary) -> None:
     assert load_preset(Path(whole.preset)) == change_preset(FAKE, WINNER)
     assert whole.preset == str(Path(whole.output).with_suffix(".grid") / "best.toml")
 
 
+@pytest.mark.usefixtures("_picture")
 def test_the_table_and_the_picture_have_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +205,7 @@ def test_the_presets_metric_chooses(tmp_path: Path) -> None:
     assert [row.score for row in found.rows] == [trial.balanced_accuracy for trial in found.trials]
 
 
+@pytest.mark.usefixtures("_picture")
 def test_seeds_are_no_keys_of_the_picture(tmp_path: Path) -> None:
     found = found_in(tmp_path, {"training.seed": ["0", "1"]})
     assert (found.heatmap, len(found.rows), found.rows[0].trials) == (None, 1, 2)
@@ -261,20 +253,3 @@ def test_trials_that_end_early_of_themselves_stay_in_the_race(tmp_path: Path) ->
     assert [trial.stopped for trial in found.trials[:2]] == [False, False]
     assert found.best == {"training.epochs": "20", "loss.bce": "0.5"}
     assert found.grid_epochs == 48
-
-
-def test_a_killed_search_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.unit.search.slow_search", str(tmp_path)]
-    process, log = subprocess.Popen(command), tmp_path / "epochs"
-    while process.poll() is None and not (log.exists() and len(log.read_text().splitlines()) > 3):
-        time.sleep(0.02)
-    children = psutil.Process(process.pid).children()
-    process.kill()
-    process.wait()
-    assert len(children) >= 2
-    assert psutil.wait_procs(children, timeout=300)[1] == []
-    before = len(epochs_run(tmp_path))
-    found = found_in(tmp_path, SLOW_GRID, SLOW_HALVING)
-    counts = Counter(epochs_run(tmp_path))
-    assert 3 < before < found.epochs == sum(counts.values()) == len(counts)
-    assert found.best == {"loss.bce": "0.5"}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from buildmap.data.sources import TrainingSource, open_sources
 from buildmap.errors import InputError
+from buildmap.models.instance_network import Detections, InstanceNetwork
 from buildmap.preset import Source
 from buildmap.training.audit import Audit, AuditOptions, audit, check_auditable, write_audit
 from tests.unit.training.ground import PRESET, Bright, Rectangle, polygon_of, write_scene
@@ -51,6 +52,19 @@ def planted(root: Path, *, as_mask: bool, name: str = "town") -> Source:
     return write_scene(root, name, GRID, MAPPED, shape=SHAPE, as_mask=as_mask)
 
 
+class OneByOne(InstanceNetwork):
+    """Says of each window, which it finds as one building, what `Bright` says of its pixels."""
+
+    stride = 8
+
+    def detect(self, images: Tensor) -> list[Detections]:
+        boxes = torch.tensor([[0.0, 0.0, images.shape[3], images.shape[2]]])
+        masks = Bright()(images).sigmoid()
+        return [
+            Detections(boxes=boxes, scores=torch.tensor([0.98]), masks=mask, heatmaps=None) for mask in masks
+        ]
+
+
 def wkt(shapes: list[object]) -> set[str]:
     return {shapely.normalize(shape).wkt for shape in shapes}
 
@@ -66,6 +80,15 @@ def test_what_was_planted_is_found_and_nothing_else(tmp_path: Path, as_mask: boo
     assert (found.suspects.columns["score"] > 0.95).all()
     flat_m2 = shapely.area(found.suspects.polygons)
     np.testing.assert_allclose(found.suspects.columns["area_m2"], flat_m2, rtol=2e-3)
+
+
+def test_of_buildings_found_one_by_one_the_same_is_said(tmp_path: Path) -> None:
+    source = planted(tmp_path, as_mask=False)
+    found, expected = look(tmp_path, source, network=OneByOne()), look(tmp_path, source)
+    assert (found.missing, found.phantoms) == (3, 2)
+    assert wkt(list(found.suspects.polygons)) == wkt(list(expected.suspects.polygons))
+    scores = np.minimum(expected.suspects.columns["score"], 0.98)
+    np.testing.assert_allclose(found.suspects.columns["score"], scores, atol=0.01)
 
 
 @pytest.mark.parametrize("window_px", [32, 64, 512])

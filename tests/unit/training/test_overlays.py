@@ -13,8 +13,18 @@ from torch import Tensor, nn
 
 from buildmap.data.dataset import Batch
 from buildmap.metrics.places import BOTH, PREDICTED, TRUE
+from buildmap.models.instance_network import Detections, InstanceNetwork
 from buildmap.preset import Data
-from buildmap.training.overlays import MOST_SOURCES, Overlay, choose_overlays, draw_overlays, to_picture
+from buildmap.training.overlays import (
+    BOX,
+    KEY,
+    MOST_SOURCES,
+    Overlay,
+    choose_overlays,
+    draw_overlays,
+    key_of,
+    to_picture,
+)
 from tests.unit.training.fakes import PRESET
 
 CPU = torch.device("cpu")
@@ -26,6 +36,21 @@ class Brightness(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return image[:, :1]
+
+
+class Finds(InstanceNetwork):
+    """Finds the same buildings everywhere: all of their boxes."""
+
+    stride = 1
+
+    def __init__(self, boxes: list[tuple[float, ...]], scores: list[float]) -> None:
+        super().__init__()
+        self.found = Detections(
+            boxes=torch.tensor(boxes), scores=torch.tensor(scores), masks=None, heatmaps=None
+        )
+
+    def detect(self, images: Tensor) -> list[Detections]:
+        return [self.found] * len(images)
 
 
 def chip(name: str, *, true: int, found: int) -> Batch:
@@ -47,7 +72,7 @@ def joined(*chips: Batch) -> Batch:
 
 
 def choose(*batches: Batch) -> tuple[Overlay, ...]:
-    return choose_overlays(Brightness(), lambda: iter(batches), PRESET.data, device=CPU)
+    return choose_overlays(Brightness(), lambda: iter(batches), PRESET, device=CPU)
 
 
 def told(overlays: tuple[Overlay, ...]) -> list[tuple[str, str, float]]:
@@ -116,6 +141,32 @@ def test_what_does_not_count_is_dark_and_has_no_outlines() -> None:
         assert not (overlay.picture[18:] == color).all(axis=-1).any()
 
 
+def test_buildings_found_one_by_one_have_a_box_around_them() -> None:
+    finds = Finds([(10.0, 8.0, 20.0, 24.0), (26.0, -1.0, 32.0, 6.0), (2.0, 2.0, 6.0, 6.0)], [0.9, 0.6, 0.3])
+    batch = chip("north", true=16, found=0)
+
+    def shown(threshold: float) -> Overlay:
+        preset = replace(PRESET, predict=replace(PRESET.predict, threshold=threshold))
+        (overlay,) = choose_overlays(finds, lambda: iter([batch]), preset, device=CPU)
+        return overlay
+
+    overlay = shown(0.5)
+    found = np.zeros((SIDE, SIDE), np.bool_)
+    found[8:24, 10:20] = found[:6, 26:] = True
+    true = batch.target[0] > 0
+    assert overlay.iou == pytest.approx((found & true).sum() / (found | true).sum(), abs=1e-4)
+    yellow = (overlay.picture == BOX).all(axis=-1)
+    # beside the first building, but where the true outline of column 15 crosses
+    expected = np.zeros((SIDE, SIDE), np.bool_)
+    expected[[7, 24], 9:21] = expected[7:25, [9, 20]] = True
+    expected[6, 25:], expected[:7, 25] = True, True
+    expected[:, 15] = False
+    assert np.array_equal(yellow, expected)
+    assert (shown(0.25).picture[1:7, 1] == BOX).all()
+    assert overlay.has_boxes and len(key_of([overlay])) == len(KEY) + 1
+    assert not choose(batch)[0].has_boxes and key_of(choose(batch)) == KEY
+
+
 def test_the_same_chips_give_the_same_pictures() -> None:
     batches = [chip("north", true=16, found=found) for found in (4, 16, 8)]
     one, other = choose(*batches), choose(*batches)
@@ -162,3 +213,19 @@ def test_the_drawing_has_the_chips_and_a_key(
     ground = np.rint(255 * np.full(3, 0.2)).astype(int)
     assert (np.abs(one.astype(int) - ground).max(axis=1) <= 1).sum() > 1000
     assert (np.abs(nothing.astype(int) - ground).max(axis=1) <= 1).sum() < 1000
+
+
+class Quarters(nn.Module):
+    """Takes the first band for the logit of 16 pixels each."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image[:, :1].repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+def test_a_finer_truth_is_drawn_on_the_image_enlarged() -> None:
+    coarse, fine = chip("a", true=8, found=4), chip("a", true=8, found=8)
+    image = coarse.image[:, :, ::4, ::4]  # 8 pixels a side, one column of them bright
+    (drawn,) = choose_overlays(Quarters(), lambda: iter([replace(fine, image=image)]), PRESET, device=CPU)
+    (expected,) = choose(coarse)
+    assert drawn.iou == expected.iou == pytest.approx(0.5)
+    assert np.array_equal(drawn.picture, expected.picture)

@@ -3,6 +3,7 @@
 import base64
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,3 +166,14 @@ def test_the_page_follows_the_colours_and_the_width_of_the_reader(html: str) -> 
 def test_the_preset_is_there_to_copy(html: str) -> None:
     (text,) = [text for text in Page(html).texts if text.startswith("title = ")]
     assert 'paper = "A paper, 2023"' in text and "[training]" in text
+
+
+@pytest.mark.usefixtures("_no_curves")
+def test_maps_are_shown_where_there_are_any(tmp_path: Path) -> None:
+    assert 'id="maps"' not in render(report())
+    Image.new("RGB", (3, 2), (255, 0, 0)).save(tmp_path / "maps.png")
+    html = render(report(maps=tmp_path / "maps.png"))
+    shown = html.partition('<section id="maps">')[2].partition('src="data:image/png;base64,')[2]
+    with Image.open(io.BytesIO(base64.b64decode(shown.partition('"')[0]))) as picture:
+        assert (picture.size, picture.getpixel((0, 0))) == ((3, 2), (255, 0, 0))
+    assert '<a href="#maps">' in html

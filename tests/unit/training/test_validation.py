@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from buildmap.losses.cross_entropy import CrossEntropy
 from buildmap.metrics.confusion import Confusion
 from buildmap.training.device import open_fabric
-from buildmap.training.validation import to_tensors, validate
+from buildmap.training.objective import to_tensors
+from buildmap.training.validation import validate
 from tests.unit.training.fakes import make_batch
 
 CPU = open_fabric("cpu")

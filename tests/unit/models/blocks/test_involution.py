@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from buildmap.models.blocks.involution import Involution, involve
 from tests.unit.models.blocks.parity import largest_difference_exported
@@ -76,13 +76,24 @@ def test_every_parameter_learns() -> None:
         assert parameter.grad is not None and parameter.grad.any(), name
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_exported_it_is_the_same_at_other_sizes(tmp_path: Path, stride: int) -> None:
+def test_exported_it_is_the_same_at_other_sizes_whatever_the_stride(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    layer = Involution(8, kernel=3, group_channels=4, stride=stride)
     others = [torch.randn(1, 8, 31, 17), torch.randn(3, 8, 1, 5)]
     example = torch.randn(2, 8, 6, 10)
-    assert largest_difference_exported(layer, example, others, tmp_path / "m.onnx") < 1e-5
+    assert largest_difference_exported(BothStrides(), example, others, tmp_path / "m.onnx") < 1e-5
+
+
+class BothStrides(nn.Module):
+    """One graph of two layers: an export takes seconds, however small it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            Involution(8, kernel=3, group_channels=4, stride=stride) for stride in (1, 2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([layer(x).flatten(2) for layer in self.layers], 2)
 
 
 @pytest.mark.parametrize(

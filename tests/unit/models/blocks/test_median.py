@@ -1,6 +1,7 @@
-"""The median filter against scipy's, and where its gradient goes."""
+"""The median filter against scipy's, and where its gradient goes.
 
-from pathlib import Path
+Exported, it is compared together with the edges, in the tests of the stem that has both.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from buildmap.models.blocks.median import Median3x3
-from tests.unit.models.blocks.parity import largest_difference_exported
 
 
 @given(
@@ -43,10 +43,3 @@ def test_among_equals_the_first_in_reading_order_takes_the_whole_gradient() -> N
     Median3x3()(image)[0, 0, 1, 1].backward()
     assert image.grad is not None
     assert image.grad.flatten().tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0]
-
-
-def test_exported_it_is_the_same_at_other_sizes(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
-    example = torch.randn(2, 3, 6, 8, generator=generator)
-    others = [torch.randn(shape, generator=generator) for shape in [(1, 3, 31, 17), (3, 3, 1, 5)]]
-    assert largest_difference_exported(Median3x3(), example, others, tmp_path / "m.onnx") == 0

@@ -3,28 +3,30 @@
 The point spread is a Gaussian, a detector averages over its pixel, and noise is added: the usual model of
 an imager by its modulation transfer function (MTF), the share of contrast it keeps. Every pixel follows from
 its place in the raster alone, tap by tap in a fixed order, noise included; so windows agree to the bit.
+
+    python -m tests.experiments.degrade joplin/pre.tif joplin.tif --scale 4
 """
 
+import argparse
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from zlib import crc32
 
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as FloatWindow
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from buildmap.data.copies import Copyable
 from buildmap.data.missing import uniform
-from buildmap.errors import InputError, StorageError
+from buildmap.errors import InputError
+from buildmap.publish import staged
 from buildmap.raster.grid import Grid
-from buildmap.raster.reader import Image
+from buildmap.raster.reader import Image, RasterReader
 from buildmap.raster.resample import Axis, plan_axis, resample_parts
 from buildmap.raster.windows import Window, plan_windows
 
@@ -193,7 +195,8 @@ def write_degraded(source: Copyable, sensor: Sensor, path: Path) -> None:
 
     Raises:
         InputError: If the raster is smaller than one pixel of the sensor.
-        StorageError: If a file cannot be read or written.
+        OutputError: If it cannot be created.
+        StorageError: If a file cannot be read.
     """
     degraded = DegradedReader(source, sensor)
     grid = degraded.grid
@@ -210,29 +213,17 @@ def write_degraded(source: Copyable, sensor: Sensor, path: Path) -> None:
         "photometric": "MINISBLACK",
         "BIGTIFF": "IF_SAFER",
     }
-    aside = path.with_name(f".{path.name}.part")
-    places = [
-        planned.core
-        for planned in plan_windows(width=grid.width, height=grid.height, core_px=_PART_PX, halo_px=0)
-    ]
-    written = []
-    try:
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(aside, "w", **profile) as dataset:
-            for core in places:
-                image = degraded.read(core)
-                dataset.write(image.pixels, window=_to_float(core))
-                if not degraded.all_valid:
-                    dataset.write_mask(image.valid, window=_to_float(core))
-                written.append(crc32(image.pixels.tobytes()))
-        with rasterio.open(aside) as dataset:  # GDAL may fill a disk without a word
-            found = [crc32(dataset.read(window=_to_float(core)).tobytes()) for core in places]
-        if found != written:
-            raise StorageError(f"{path} does not read back as it was written; is the disk full?")
-        aside.replace(path)
-    except (RasterioError, OSError) as error:
-        raise StorageError(f"cannot write {path}: {error.__cause__ or error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    plan = plan_windows(width=grid.width, height=grid.height, core_px=_PART_PX, halo_px=0)
+    with (
+        staged(path, overwrite=True) as folder,
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(folder / path.name, "w", **profile) as dataset,
+    ):
+        for planned in plan:
+            image = degraded.read(planned.core)
+            dataset.write(image.pixels, window=_to_float(planned.core))
+            if not degraded.all_valid:
+                dataset.write_mask(image.valid, window=_to_float(planned.core))
 
 
 def _to_float(window: Window) -> FloatWindow:
@@ -280,3 +271,21 @@ def _to_type(values: NDArray[np.generic], dtype: np.dtype[np.generic]) -> NDArra
         return values.astype(dtype)
     limits = np.iinfo(dtype.name)
     return np.asarray(np.clip(np.rint(values), limits.min, limits.max).astype(dtype))
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description="Write a raster as a sensor with larger pixels sees it.")
+    parser.add_argument("raster", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--bands", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--scale", type=int, default=4, help="pixels of the raster along a side of one")
+    parser.add_argument("--mtf-nyquist", type=float, default=0.25, help="contrast kept of fine stripes")
+    parser.add_argument("--noise", type=float, default=0.004, help="standard deviation, of the range")
+    given = parser.parse_args()
+    sensor = Sensor(scale=given.scale, mtf_nyquist=given.mtf_nyquist, noise=given.noise)
+    with RasterReader(given.raster, bands=tuple(given.bands)) as reader:
+        write_degraded(reader, sensor, given.output)
+
+
+if __name__ == "__main__":
+    _main()

@@ -5,17 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
-from buildmap.data.degrade import DegradedReader, Sensor, write_degraded
-from buildmap.errors import InputError, StorageError
+from buildmap.errors import InputError
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.windows import Window
+from tests.experiments.degrade import DegradedReader, Sensor, write_degraded
 from tests.scenes import ORIGIN, write_raster
 
 ROWS, COLS = 130, 167
@@ -180,7 +179,7 @@ def test_a_degraded_raster_may_be_read_at_other_sizes(raster: RasterReader) -> N
 
 
 def test_a_written_raster_is_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("buildmap.data.degrade._PART_PX", 16)
+    monkeypatch.setattr("tests.experiments.degrade._PART_PX", 16)
     image = _image()
     image[:, 40:80, 60:100] = 0
     with RasterReader(write_raster(tmp_path / "a.tif", image, nodata=0)) as reader:
@@ -194,23 +193,6 @@ def test_a_written_raster_is_what_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     np.testing.assert_array_equal(found.valid, seen.valid)
     assert 0 < (~seen.valid).sum() < seen.valid.size / 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.tif"]
-
-
-def test_a_raster_that_cannot_be_written_leaves_nothing(raster: RasterReader, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot write"):
-        write_degraded(raster, PLAIN, tmp_path / "none" / "b.tif")
-    (tmp_path / "kept.tif").write_text("old")
-    real = rasterio.io.DatasetReader.read
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            rasterio.io.DatasetReader,
-            "read",
-            lambda self, *args, **named: real(self, *args, **named) * (".part" not in self.name),
-        )
-        with pytest.raises(StorageError, match="does not read back"):
-            write_degraded(raster, PLAIN, tmp_path / "kept.tif")
-    assert (tmp_path / "kept.tif").read_text() == "old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "kept.tif"]
 
 
 @pytest.mark.parametrize(

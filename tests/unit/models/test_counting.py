@@ -9,6 +9,7 @@ from torch import nn
 from buildmap.models import build_model
 from buildmap.models.counting import count_cost
 from buildmap.preset import Model, find_preset, preset_paths
+from buildmap.training.loop import fresh_network
 from tests.models.small_encoders import RESNET, register
 
 register()
@@ -65,7 +66,7 @@ def test_a_preset_says_what_its_network_costs(name: str) -> None:
 def test_a_preset_s_sides_are_whole_strides(name: str) -> None:
     preset = find_preset(name)
     with torch.device("meta"):
-        network = build_model(replace(preset.model, encoder_weights=None), 3, 1)
+        network = fresh_network(replace(preset, model=replace(preset.model, encoder_weights=None)))
     windows = [preset.predict.window_px, preset.predict.halo_px]
     chips = [preset.training.chip_px, preset.training.validation_chip_px or preset.training.chip_px]
     sides = windows if network.any_size else windows + chips

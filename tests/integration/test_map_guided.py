@@ -96,6 +96,12 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Train
     return run(data, output), output
 
 
+@pytest.fixture(autouse=True)
+def _no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the pictures, which take longer than so short a training; `trained` has drawn its own by then."""
+    monkeypatch.setattr("buildmap.train._show", lambda *_: None)
+
+
 def test_the_run_leaves_a_generator_a_joint_model_and_pictures(trained: tuple[TrainSummary, Path]) -> None:
     summary, output = trained
     folder = output.with_suffix(".run")

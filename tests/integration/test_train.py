@@ -100,6 +100,12 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Train
     return run(data, output), output
 
 
+@pytest.fixture(autouse=True)
+def _no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the pictures, which take longer than so short a training; `trained` has drawn its own by then."""
+    monkeypatch.setattr("buildmap.train._show", lambda *_: None)
+
+
 def test_the_model_has_learned_to_find_bright_blocks(trained: tuple[TrainSummary, Path]) -> None:
     summary, output = trained
     assert summary.validation_iou is not None and summary.validation_iou > 0.8

@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import rasterio
 
 from tests.networks import write_onnx
 from tests.scenes import ORIGIN, UTM
+
+pytestmark = pytest.mark.benchmark
 
 PROGRAM = """
 import resource, sys

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.benchmark
+
 SCRIPT = """
 import resource, sys
 import numpy as np

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -125,7 +125,10 @@ def _fly(flight: "_Flight[T]", todo: Iterator[int], stop: Callable[[], bool]) ->
             if suspects and not flight.steps:
                 flight.submit(suspects.pop())
         if not flight.steps:
-            return
+            first = None if stopping else next(todo, None)
+            if first is None:
+                return
+            todo = chain([first], todo)  # no worker is there yet to take it
         landed = flight.land()
         if landed is None:
             continue

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from buildmap.errors import InputError, MismatchError
 from buildmap.preset import Data, Model
-from buildmap.schema import build
+from buildmap.schema import build, parse_json
 
 METADATA_KEY = "buildmap"
 
@@ -92,8 +92,8 @@ def card_from_json(text: str | None, *, where: str) -> ModelCard:
     if text is None:
         raise InputError(f"{where} is not a buildmap model: it carries no '{METADATA_KEY}' metadata")
     try:
-        table = json.loads(text)
-    except json.JSONDecodeError as error:
+        table = parse_json(text)
+    except ValueError as error:
         raise InputError(f"{where} is not a buildmap model: {error}") from error
     if not isinstance(table, dict):
         raise MismatchError(f"{where}: the model card is not a table")

@@ -161,7 +161,7 @@ def _locked(output: Path, suffix: str, wait_s: float) -> Iterator[None]:
     except Timeout as error:
         if not path.exists():
             raise OutputError(f"cannot create files in {output.parent}") from error
-        who = (holder.read_text(encoding="utf-8") if holder.exists() else "") or "unknown"
+        who = (holder.read_text(encoding="utf-8", errors="replace") if holder.exists() else "") or "unknown"
         raise LockedError(
             f"another run ({who}) holds {output}", hint="try again when it has ended, or pass --wait SECONDS"
         ) from error

@@ -5,6 +5,9 @@ missing key or a wrong type is an error that names the place and, where it can, 
 """
 
 import difflib
+import json
+import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
@@ -19,6 +22,30 @@ def did_you_mean(word: str, choices: list[str]) -> str | None:
     """Suggest the nearest of `choices`, as a hint, or nothing."""
     guess = difflib.get_close_matches(word, choices, n=1)
     return f"did you mean '{guess[0]}'?" if guess else None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON from a file that anybody may have made.
+
+    Raises:
+        ValueError: If it is not JSON, or is nested more deeply than can be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Read TOML from a file that anybody may have made.
+
+    Raises:
+        ValueError: If it is not TOML, or is nested more deeply than can be read.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def build(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
@@ -55,9 +82,18 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _choose(arguments, value, where)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(arguments[0], item, where) for item in value)
+    if hint is float and type(value) in {int, float} and not _is_finite(value):
+        raise MismatchError(f"{where} is {value!r:.40}, not a finite number")
     if type(value) is hint or (hint is float and type(value) is int):
         return hint(value)
     raise MismatchError(f"{where} is {value!r}, not {getattr(hint, '__name__', hint)}")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _choose(choices: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -27,7 +27,7 @@ def date(value: str | None) -> str | None:
     if value is None:
         return None
     try:
-        datetime.strptime(value, {4: "%Y", 7: "%Y-%m", 10: "%Y-%m-%d"}.get(len(value), ""))
+        datetime.strptime(value, {4: "%Y", 7: "%Y-%m", 10: "%Y-%m-%d"}.get(len(value), "no date"))
     except ValueError as error:
         raise typer.BadParameter(f"'{value}' is not a date such as 2024-06-30, 2024-06 or 2024") from error
     return value
@@ -162,6 +162,15 @@ MinHoleM2 = Annotated[
     float, typer.Option("--min-hole-m2", min=0, callback=number, help="Fill holes smaller than this.")
 ]
 
+Valid = Annotated[
+    bool,
+    typer.Option(
+        "--valid",
+        help="Add a layer valid to a GeoPackage: the ground with data. change needs it to tell what is gone "
+        "from what was not seen.",
+    ),
+]
+
 
 def box(text: str | None) -> tuple[float, float, float, float] | None:
     """Read a box; one that is empty is a usage error."""
@@ -180,7 +189,7 @@ def size_bytes(text: str | None) -> int | None:
     """Read an amount of memory such as 2G, 500M or 1.5GB (powers of 1000) or 2GiB (of 1024)."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)\s*([kMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
     if found is None or not float(found[1]):
         raise typer.BadParameter(f"'{text}' is not an amount of memory such as 2G or 500M")
     power = " kmgt".index(found[2].lower() or " ")

@@ -98,7 +98,7 @@ class CocoFile:
         found: list[object] = []
         with np.errstate(invalid="ignore"):  # NaN coordinates are expected, and counted
             for category, segmentation in self._drawn.get(listed.identity, ()):
-                if self._wanted is None or category in self._wanted:
+                if self._wanted is None or (isinstance(category, Hashable) and category in self._wanted):
                     found.extend(_shapes_of(segmentation, (height, width)))
             geometries = np.empty(len(found), np.object_)
             geometries[:] = found
@@ -126,6 +126,8 @@ class CocoFile:
             raise InputError(f"{self.path} has an image without id or file_name: {_short(item)}") from error
         if name in self._images:
             raise InputError(f"{self.path} has {name} several times")
+        if not isinstance(identity, Hashable):
+            raise InputError(f"{self.path} has an image whose id is no value: {_short(item)}")
         self._images[name] = _Listed(identity=identity, size=size)
         self._named[PurePosixPath(name).name].append(name)
 
@@ -186,7 +188,7 @@ def is_coco(path: Path) -> bool:
             for key, stream in _members(file):
                 if key in _COCO_KEYS | _OTHER_KEYS:
                     return key in _COCO_KEYS
-                if key == "type" and stream.value() not in _COCO_TYPES:
+                if key == "type" and str(stream.value()) not in _COCO_TYPES:
                     return False
                 if key != "type":
                     stream.value()
@@ -247,7 +249,7 @@ def _mask_polygons(mask: dict[str, Any], size: tuple[int, int]) -> list[object]:
     if list(mask["size"]) != [rows, cols]:
         raise ValueError(f"a mask of {mask['size']} on an image of {[rows, cols]}")
     runs = run_lengths(mask["counts"])
-    if (runs < 0).any() or runs.sum() != rows * cols:
+    if ((runs < 0) | (runs > rows * cols)).any() or runs.astype(np.float64).sum() != rows * cols:
         raise ValueError("runs do not fill the image")
     ends = np.cumsum(runs)
     first, end = ends[0::2][: len(runs) // 2], ends[1::2]
@@ -345,11 +347,15 @@ class _Stream:
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._at)
+            except RecursionError as error:
+                raise self._not_json() from error
             except json.JSONDecodeError as error:
                 cut = error.pos >= len(self._text) - _LONGEST_WORD or error.msg.startswith("Unterminated")
                 if not (cut and self._read_on()):
                     raise self._not_json() from error
                 continue
+            except ValueError as error:  # a number of more digits than Python takes
+                raise self._not_json() from error
             if end > len(self._text) - _NUMBER_TAIL and self._read_on():  # a number may go on
                 continue
             self._at = end

@@ -7,6 +7,7 @@ many, need no lock among themselves: they do different steps, and a step done tw
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 
 from buildmap.errors import MismatchError
 from buildmap.publish import sync
+from buildmap.schema import parse_json
 
 _PLAN = "plan.json"
+_RECORD = re.compile(r"\d{6,12}\.json")
 
 
 class Journal:
@@ -30,14 +33,14 @@ class Journal:
             suffix: Of the products' files.
 
         Raises:
-            MismatchError: If the folder holds the work of another plan.
+            MismatchError: If the folder holds the work of another plan, or of one that cannot be read.
         """
         self.folder, self._suffix = folder, suffix
         folder.mkdir(exist_ok=True)
         self._plan = hashlib.sha256(json.dumps(dict(plan)).encode()).hexdigest()[:16]
         path = folder / _PLAN
-        old = _read(path) if path.exists() else None
-        if old is not None and any(folder.glob("[0-9]*.json")):
+        old = _read(path)
+        if path.exists() and any(folder.glob("[0-9]*.json")):
             _compare(old, plan, folder)
         if old != dict(plan):
             _write(path, dict(plan))
@@ -51,7 +54,7 @@ class Journal:
         return {
             int(path.stem)
             for path in self.folder.glob("[0-9]*.json")
-            if self.product(int(path.stem)).exists() and _read(path)["plan"] == self._plan
+            if _RECORD.fullmatch(path.name) and self.product(int(path.stem)).exists() and self._is_ours(path)
         }
 
     def record(self, step: int, facts: Mapping[str, Any]) -> None:
@@ -61,20 +64,29 @@ class Journal:
 
     def facts(self, step: int) -> dict[str, Any]:
         """Give what was noted of a finished step."""
-        facts: dict[str, Any] = _read(self._path(step))["facts"]
+        facts: dict[str, Any] = (_read(self._path(step)) or {})["facts"]
         return facts
 
     def forget(self, step: int) -> None:
         """Have a step done again."""
         self._path(step).unlink(missing_ok=True)
 
+    def _is_ours(self, path: Path) -> bool:
+        """Tell whether a record is whole and of this plan; after a power cut it may be neither."""
+        record = _read(path) or {}
+        return record.get("plan") == self._plan and isinstance(record.get("facts"), dict)
+
     def _path(self, step: int) -> Path:
         return self.folder / f"{step:06}.json"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return table
+def _read(path: Path) -> dict[str, Any] | None:
+    """Read a table; None where there is none, or it is damaged."""
+    try:
+        table = parse_json(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return table if isinstance(table, dict) else None
 
 
 def _write(path: Path, table: dict[str, Any]) -> None:
@@ -85,9 +97,14 @@ def _write(path: Path, table: dict[str, Any]) -> None:
     aside.replace(path)
 
 
-def _compare(old: dict[str, str], plan: Mapping[str, str], folder: Path) -> None:
+def _compare(old: dict[str, str] | None, plan: Mapping[str, str], folder: Path) -> None:
     if old == dict(plan):
         return
+    if old is None:
+        raise MismatchError(
+            f"the unfinished run in {folder.parent} has no plan that can be read",
+            hint="--restart drops what it has done",
+        )
     told = "; ".join(_differences(old, plan))
     raise MismatchError(
         f"the unfinished run in {folder.parent} was another: {told}",

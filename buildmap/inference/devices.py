@@ -1,6 +1,7 @@
 """Where a network runs, and how much of the machine it takes."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,7 +95,7 @@ def split_device(device: str) -> tuple[str, int]:
         ResourceError: If there is no such kind of device, or its number is none.
     """
     kind, colon, number = device.partition(":")
-    if kind not in DEVICES or (colon and (kind in {"auto", "cpu"} or not number.isdecimal())):
+    if kind not in DEVICES or (colon and (kind in {"auto", "cpu"} or not re.fullmatch(r"\d{1,4}", number))):
         raise ResourceError(
             f"no device '{device}'", hint=f"--device {', '.join(DEVICES)}, or one by number: cuda:0"
         )

@@ -1,6 +1,5 @@
 """The card of a model file, read without the library that runs it: what tells which of them is needed."""
 
-import json
 import struct
 from collections.abc import Iterator
 from io import SEEK_CUR, BytesIO
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from buildmap.contract import METADATA_KEY, ModelCard, card_from_json
+from buildmap.schema import parse_json
 
 _MOST_BYTES = 2**24
 """A card, or a header, that is longer is none."""
@@ -39,11 +39,12 @@ def _from_safetensors(file: BinaryIO) -> str | None:
     if length > _MOST_BYTES:
         return None
     try:
-        header = json.loads(file.read(length))
+        header = parse_json(file.read(length))
     except ValueError:  # no JSON, or no text
         return None
     metadata: Any = header.get("__metadata__") if isinstance(header, dict) else None
-    return metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    return text if isinstance(text, str) else None
 
 
 def _from_onnx(file: BinaryIO) -> str | None:

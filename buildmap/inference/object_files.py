@@ -49,7 +49,7 @@ def load(path: Path) -> Candidates:
             method=arrays["method"].astype(np.object_),
             **{name: arrays[name] for name in _PLAIN},
         )
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise DamagedPart(path) from error
 
 

@@ -4,7 +4,6 @@ The dataclasses are the schema and their field docstrings the documentation. Not
 inherited or implied, so reading one file tells you everything.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import resources
@@ -16,7 +15,7 @@ from buildmap.preset.learning import LOSSES, Augment, Loss, Pretrain, Sampling, 
 from buildmap.preset.maps import Maps
 from buildmap.preset.network import CannyMedian, GlobalBranch, Instances, Involution, Model
 from buildmap.preset.sources import Data, Predict, Source
-from buildmap.schema import build, changed, did_you_mean
+from buildmap.schema import build, changed, did_you_mean, parse_toml
 
 __all__ = [
     "LOSSES",
@@ -82,10 +81,10 @@ def load_preset(path: Path) -> Preset:
         MismatchError: If the file is not TOML, or a key is unknown, missing or of the wrong type.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MismatchError(f"{path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:
         raise MismatchError(f"{path} is not TOML: {error}") from error
     return build(Preset, table, where=str(path))
 
@@ -157,6 +156,7 @@ def _loss_of(name: str) -> Loss:
 def read_value(text: str) -> Any:
     """Read a value as in TOML: the quotes of a string may be left out, and nothing is None."""
     try:
-        return tomllib.loads(f"value = {text}")["value"] if text else None
-    except tomllib.TOMLDecodeError:
+        table = parse_toml(f"value = {text}") if text else {"value": None}
+    except ValueError:
         return text
+    return table["value"] if len(table) == 1 else text

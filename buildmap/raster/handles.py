@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -66,7 +67,7 @@ class Handles:
         try:
             with unreferenced_is_fine(), settings(remote=self.remote):
                 return rasterio.open(name, driver=self._driver, **options)
-        except RasterioIOError as error:
+        except (RasterioIOError, CPLE_BaseError) as error:
             raise InputError(f"{self._title} cannot be read as a raster: {error}") from error
 
     def _close_handles_of_ended_threads(self) -> None:

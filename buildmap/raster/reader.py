@@ -7,8 +7,9 @@ from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioIOError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as FloatWindow
 
@@ -104,16 +105,20 @@ class RasterReader:
         gdal = gdal_name(name)
         self._handles = Handles(gdal, title=self.name, driver=sniff(gdal))
         dataset = self._handles.get()
-        with settings(remote=self._handles.remote):
-            self._coverage = survey(dataset, self.name)
-        native = Grid(
-            width=dataset.width, height=dataset.height, transform=dataset.transform, crs=dataset.crs
-        )
+        try:
+            with settings(remote=self._handles.remote):
+                self._coverage = survey(dataset, self.name)
+            native = Grid(
+                width=dataset.width, height=dataset.height, transform=dataset.transform, crs=dataset.crs
+            )
+            self._choose_bands(dataset, bands)
+            self.date = taken_on(dataset)
+        except (RasterioError, CPLE_BaseError) as error:
+            self.close()
+            raise InputError(f"{self.name} cannot be read as a raster: {error}") from error
         self._placement = place(native, gsd_range_m=gsd_range_m, bbox=bbox, name=self.name, align_px=align_px)
         self.grid, self.native_grid = self._placement.grid, self._placement.native_grid
         self._overviews = Overviews(self._handles)
-        self._choose_bands(dataset, bands)
-        self.date = taken_on(dataset)
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +147,7 @@ class RasterReader:
             dataset = self._handles.get(level.overview)
             try:
                 pixels, valid = resample_parts(partial(self._fetch, dataset), rows, cols)
-            except RasterioIOError as error:
+            except (RasterioIOError, CPLE_BaseError) as error:
                 raise StorageError(
                     f"cannot read {self.name} at {window}: {error.__cause__ or error}"
                 ) from error

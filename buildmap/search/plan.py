@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
@@ -11,7 +10,7 @@ from typing import Any
 
 from buildmap.errors import MismatchError
 from buildmap.preset import preset_paths, read_value
-from buildmap.schema import build, did_you_mean
+from buildmap.schema import build, did_you_mean, parse_toml
 from buildmap.training.preset_toml import toml_value
 
 Settings = Mapping[str, str]
@@ -61,10 +60,10 @@ def load_plan(path: Path) -> SearchPlan:
             a list, or twice there. Keys and values of the preset are checked by `change_preset`.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MismatchError(f"{path} cannot be read: {error.strerror}", hint=_shipped()) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:
         raise MismatchError(f"{path} is not TOML: {error}", hint=f"it begins like {_EXAMPLE}") from error
     names = [field.name for field in fields(SearchPlan)]
     for name, table in tables.items():
@@ -74,7 +73,13 @@ def load_plan(path: Path) -> SearchPlan:
             raise MismatchError(f"{path}: {name} is {table!r}, not a table", hint=f"[{name}]")
     halving = build(Halving, tables["halving"], where=f"{path}: halving") if "halving" in tables else None
     grid = {}
-    for key, values in _leaves(tables.get("grid", {})):
+    try:
+        leaves = list(_leaves(tables.get("grid", {})))
+    except RecursionError as error:
+        raise MismatchError(
+            f"{path}: a key is nested too deeply", hint=f"it begins like {_EXAMPLE}"
+        ) from error
+    for key, values in leaves:
         if not isinstance(values, list):
             raise MismatchError(
                 f"{path}: {key} is {toml_value(values)}, not a list of values",

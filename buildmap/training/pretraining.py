@@ -25,6 +25,7 @@ from buildmap.models.checkpoint import load_checkpoint, read_tensors, save_check
 from buildmap.models.esrgan import Discriminator, Generator
 from buildmap.preset import Preset, Pretrain
 from buildmap.publish import staged
+from buildmap.schema import parse_json
 from buildmap.training.adversaries import Adversaries, DrawingLosses
 from buildmap.training.run_folder import RESTART, differences
 from buildmap.training.tensors import under_prefix
@@ -70,9 +71,9 @@ class Drawing:
             return
         try:
             self.tensors, metadata = read_tensors(self.state)
-            history = json.loads(metadata[_METADATA_KEY])
+            history = parse_json(metadata[_METADATA_KEY])
             self.steps, self.lines = history["steps"], history["lines"]
-        except (InputError, KeyError, ValueError) as error:
+        except (InputError, KeyError, TypeError, ValueError) as error:
             raise MismatchError(f"cannot go on from {self.state}: {error}", hint=RESTART) from error
         if changes := differences(history["plan"], json.loads(json.dumps(self.plan))):
             raise MismatchError(f"an earlier run in {self.path} had {'; '.join(changes)}", hint=RESTART)

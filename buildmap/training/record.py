@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from buildmap.schema import parse_json
+
 Metric = Literal["iou", "f1", "balanced_accuracy", "loss"]
 """What an epoch is judged by, on the validation ground."""
 
@@ -56,7 +58,7 @@ def from_line(line: str) -> EpochRecord:
         ValueError: If it is not a record of this version.
     """
     try:
-        table = json.loads(line)
+        table = parse_json(line)
         counts = table.get("counts_by_source", {})
         table["counts_by_source"] = {name: tuple(pixels) for name, pixels in counts.items()}
         return EpochRecord(**table)

@@ -17,6 +17,7 @@ from buildmap.contract import ModelCard
 from buildmap.errors import InputError, MismatchError
 from buildmap.models.checkpoint import read_tensors, save_checkpoint
 from buildmap.publish import staged
+from buildmap.schema import parse_json
 from buildmap.training.record import EpochRecord, from_line, to_line
 from buildmap.training.tensorboard import Scalars
 
@@ -101,10 +102,10 @@ class RunFolder:
     def _load(self) -> None:
         try:
             self._state, metadata = read_tensors(self.state)
-            history = json.loads(metadata[_METADATA_KEY])
+            history = parse_json(metadata[_METADATA_KEY])
             self.records = tuple(from_line(line) for line in history["records"])
             read_tensors(self.best)
-        except (InputError, KeyError, ValueError) as error:
+        except (InputError, KeyError, TypeError, ValueError) as error:
             raise MismatchError(f"cannot go on from {self.path}: {error}", hint=RESTART) from error
         if changes := differences(history["plan"], self._plan):
             raise MismatchError(f"an earlier run in {self.path} had {'; '.join(changes)}", hint=RESTART)

@@ -89,7 +89,7 @@ def load(path: Path) -> tuple[Drawn, Pieces]:
                 spans=Spans(*(arrays[f"spans.{name}"] for name in Spans._fields)),
             ),
         )
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise DamagedSpool(path) from error
 
 

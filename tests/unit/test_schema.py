@@ -85,10 +85,10 @@ houses = st.builds(
     name=st.text(),
     kind=st.sampled_from(["shed", "villa"]),
     corners=st.lists(st.integers()).map(tuple),
-    roof=st.builds(Roof, pitch_deg=st.floats(allow_nan=False)),
+    roof=st.builds(Roof, pitch_deg=st.floats(-1e300, 1e300)),
     height_m=st.none() | st.floats(0, 1e6),
-    sheds=st.lists(st.builds(Roof, pitch_deg=st.floats(allow_nan=False)), max_size=2).map(tuple),
-    porch=st.none() | st.builds(Roof, pitch_deg=st.floats(allow_nan=False)),
+    sheds=st.lists(st.builds(Roof, pitch_deg=st.floats(-1e300, 1e300)), max_size=2).map(tuple),
+    porch=st.none() | st.builds(Roof, pitch_deg=st.floats(-1e300, 1e300)),
 )
 
 

@@ -24,12 +24,13 @@ from buildmap.raster.parts import DamagedPart, PartRecord, read_rows
 from buildmap.raster.seams import SeamAudit, Seams, summarize
 from buildmap.raster.windows import Window
 from buildmap.raster.writer import write_cog
-from buildmap.vector.writing.formats import format_of, is_vector
+from buildmap.vector.writing.formats import VALID_LAYER, format_of, is_vector
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from buildmap.vector.valid_area import ValidArea
     from buildmap.vector.writing.writer import Batch
 
 _STRIPS = "strips"
@@ -219,8 +220,17 @@ def _check_output(output: Path, names: tuple[str, ...], prediction: Prediction) 
                 f"{kind.name} has no room for a layer of gaps, which --on-error skip may leave",
                 hint=f"{output.stem}.gpkg",
             )
+        if prediction.valid and not kind.several_layers:
+            raise OutputError(
+                f"{kind.name} has no room for a layer '{VALID_LAYER}' beside the footprints",
+                hint=f"{output.stem}.gpkg",
+            )
     elif output.suffix.lower() not in {".tif", ".tiff"}:
         raise OutputError(f"{output} does not end in .tif or .gpkg", hint=f"{output.stem}.tif")
+    elif prediction.valid:
+        raise OutputError(
+            f"{output} is a raster, which tells itself where it has data", hint="leave out --valid"
+        )
     layers = [] if prediction.aoi is None else [prediction.aoi]
     check_distinct(output, *map(Path, names), *prediction.models, *layers)
 
@@ -257,8 +267,11 @@ def _assemble(
             threshold=work.job.cutting.threshold,
         )
         if is_vector(path):
-            drawn = _drawn(work, read_rows(parts, on_join=audit), prediction)
-            return _write_layer(path, work, drawn, arrivals, prediction)
+            rows, ground = read_rows(parts, on_join=audit), None
+            if prediction.valid:
+                ground = _valid_area(work)
+                rows = ground.watch(rows)
+            return _write_layer(path, work, _drawn(work, rows, prediction), arrivals, prediction, ground)
         tags = {"BUILDMAP": _provenance(work, prediction).to_json(), **tags_of(work.reader.date)}
         write_cog(path, work.grid, list(parts), tags=tags, on_join=audit)
     except DamagedPart as error:
@@ -274,6 +287,12 @@ def _parts(arrivals: Arrivals, seams: SeamAudit) -> Iterator[tuple[Path, PartRec
         record = record_of(arrivals.journal, step)
         seams.add(record.seams)
         yield arrivals.journal.product(step), record.part
+
+
+def _valid_area(work: Work) -> "ValidArea":
+    from buildmap.vector.valid_area import ValidArea  # compiled, likewise
+
+    return ValidArea(work.grid.width, transform=work.grid.transform)
 
 
 def _drawn(work: Work, rows: "Iterator[NDArray[np.uint8]]", prediction: Prediction) -> "Iterator[Batch]":
@@ -308,9 +327,26 @@ def _objects(work: Work, arrivals: Arrivals, prediction: Prediction) -> "Iterato
 
 
 def _write_layer(
-    path: Path, work: Work, batches: "Iterable[Batch]", arrivals: Arrivals, prediction: Prediction
+    path: Path,
+    work: Work,
+    batches: "Iterable[Batch]",
+    arrivals: Arrivals,
+    prediction: Prediction,
+    ground: "ValidArea | None" = None,
 ) -> int:
-    """Write footprints as they come, and beside them the gaps; give their number."""
+    """Write footprints as they come, and beside them the ground that was seen and the gaps.
+
+    Args:
+        path: The file to be.
+        work: What was predicted.
+        batches: Its footprints.
+        arrivals: Its strips.
+        prediction: What was asked for.
+        ground: What was seen, as far as the batches have come; where it is None and wanted, it is read.
+
+    Returns:
+        The number of footprints.
+    """
     from buildmap.vector.writing.writer import FootprintWriter, ObjectWriter
 
     grid = work.grid
@@ -318,10 +354,27 @@ def _write_layer(
     with kind(path, crs=grid.crs, provenance=_provenance(work, prediction)) as writer:
         for batch in batches:
             writer.write(batch)
+            if ground is not None:
+                writer.write_beside(VALID_LAYER, ground.take())
         gaps = [core for step in arrivals.in_order() for core in tally_of(arrivals.journal, step).gaps]
+        if prediction.valid:
+            for polygons in _seen(work, ground, gaps, arrivals):
+                writer.write_beside(VALID_LAYER, polygons)
         if gaps:
             writer.write_gaps(outlines_of(gaps, grid))
         return writer.count
+
+
+def _seen(
+    work: Work, ground: "ValidArea | None", gaps: list[Window], arrivals: Arrivals
+) -> "Iterator[NDArray[np.object_]]":
+    """Give the rest of the ground that was seen, or all of it where no rows of probability told of it."""
+    if ground is not None:
+        yield ground.take()
+        return
+    from buildmap.inference.seen import seen_ground
+
+    yield from seen_ground(work.job, work.reader, gaps, stop=arrivals.stop)
 
 
 def _provenance(work: Work, prediction: Prediction) -> Provenance:

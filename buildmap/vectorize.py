@@ -20,6 +20,7 @@ from buildmap.execution.progress import Progress, Silent
 from buildmap.execution.workers import executor_for
 from buildmap.polygonize.bands import SUFFIX, drawn_bands
 from buildmap.polygonize.job import BandJob, open_source, plan_facts, rows_per_band
+from buildmap.polygonize.seen import seen_ground
 from buildmap.provenance import Provenance, fingerprint_file
 from buildmap.publish import check_distinct, staged, streamed
 from buildmap.raster.area import bounding_box
@@ -36,10 +37,12 @@ from buildmap.vector.paper.method import find_limits, redraw
 from buildmap.vector.paper.steps import StepsWriter
 from buildmap.vector.reader import read_footprints
 from buildmap.vector.refit import refit
-from buildmap.vector.writing.formats import FLATGEOBUF, GPKG, Format, format_of
+from buildmap.vector.writing.formats import FLATGEOBUF, GPKG, VALID_LAYER, Format, format_of
 from buildmap.vector.writing.writer import FootprintWriter
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pyproj import CRS
 
 STREAM = Path("-")
@@ -69,6 +72,8 @@ class Delivery:
     """Ground in each block in which the method 'paper' finds thresholds; all is one block when None."""
     keep_steps: Path | None = None
     """GeoPackage for what the steps of the method 'paper' make."""
+    valid: bool = False
+    """Add a layer `valid` to a GeoPackage: the ground on which the raster has data, inside the area."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,12 +157,14 @@ def vectorize(
     """
     began = time.monotonic()
     settings, delivery, running = settings or Outlining(), delivery or Delivery(), running or Running()
+    progress = progress or Silent()
     kind = _check_output(output, delivery, Path(raster))
     source = Source(rasters=(str(raster),))
     with open_source(source) as reader:
         crs = _check(reader, delivery.assume_crs)
         job = _job(source, reader, crs, settings)
-        within = _within(delivery, crs, reader.grid.bounds, "the raster")
+        area = _area(delivery, crs, reader.grid.bounds, "the raster")
+        seen = seen_ground(job, reader, area=area, progress=progress, stop=stop) if delivery.valid else None
         executor = executor_for(workers=running.workers, dask=running.dask)
         with (
             _folder(output, running, resume=True) as folder,
@@ -165,19 +172,18 @@ def vectorize(
             _steps_writer(delivery, job, running) as steps,
         ):
             resumed = len(journal.done())
-            bands = partial(
-                drawn_bands, job, draw, journal, executor, progress=progress or Silent(), stop=stop
-            )
+            bands = partial(drawn_bands, job, draw, journal, executor, progress=progress, stop=stop)
             batches = placed(
                 bands() if settings.method != "paper" else _by_paper(bands, delivery, reader, steps),
                 transform=job.transform,
                 crs=crs,
                 settings=settings,
-                within=within,
+                within=None if area is None else Within(area),
                 source_date=delivery.source_date or reader.date,
             )
             path = folder / _name(output)
-            written = _write(path, kind, batches, crs, delivery, _provenance(Path(raster), settings))
+            provenance = _provenance(Path(raster), settings)
+            written = _write(path, kind, batches, crs, delivery, provenance, seen)
     return _summary(
         output, delivery, written, began, size_px=(job.width, job.height), bands=(job.bands, resumed)
     )
@@ -217,24 +223,24 @@ def refit_layer(
     began = time.monotonic()
     settings, delivery, running = settings or Outlining(), delivery or Delivery(), running or Running()
     kind = _check_output(output, delivery, layer)
-    if settings.method == "paper" or settings.split or settings.outline != "edge":
+    if settings.method == "paper" or settings.split or settings.outline != "edge" or delivery.valid:
         raise InputError(
-            f"{layer} is a layer: --method paper, --split and --outline subpixel need a raster",
+            f"{layer} is a layer: --method paper, --split, --outline subpixel and --valid need a raster",
             hint="give the raster of probability it was made from",
         )
     with _folder(output, running, resume=False) as folder:
         found = read_footprints(layer, crs=None, layer=from_layer)
         if found.crs is None:
             raise InputError(f"{layer} has no CRS", hint=f"ogr2ogr -a_srs EPSG:CODE with_crs.gpkg '{layer}'")
-        within = None
+        area = None
         if len(found.polygons):
-            within = _within(delivery, found.crs, bounding_box(found.polygons), str(layer))
+            area = _area(delivery, found.crs, bounding_box(found.polygons), str(layer))
         batches = placed(
             [refit(found.polygons, crs=found.crs, gsd_m=gsd_m, settings=settings)],
             transform=Affine.identity(),
             crs=found.crs,
             settings=settings,
-            within=within,
+            within=None if area is None else Within(area),
             source_date=delivery.source_date,
             in_pixels=False,
         )
@@ -246,6 +252,7 @@ def refit_layer(
 
 def _check_output(output: Path, delivery: Delivery, source: Path) -> Format:
     """Refuse outputs that cannot be, before any work; give the format."""
+    _check_valid(output, delivery)
     if output == STREAM:
         kind = format_of(Path(_name(output)), delivery.format)
         if kind != FLATGEOBUF:
@@ -256,6 +263,21 @@ def _check_output(output: Path, delivery: Delivery, source: Path) -> Format:
     if delivery.keep_steps is not None:
         _check_steps(delivery.keep_steps, output, inputs)
     return format_of(output, delivery.format)
+
+
+def _check_valid(output: Path, delivery: Delivery) -> None:
+    if not delivery.valid:
+        return
+    kind = format_of(Path(_name(output)), delivery.format)
+    if not kind.several_layers:
+        raise OutputError(
+            f"{kind.name} has no room for a layer '{VALID_LAYER}' beside the footprints", hint="write a .gpkg"
+        )
+    if delivery.layer == VALID_LAYER:
+        raise OutputError(
+            f"the footprints' layer cannot be called '{VALID_LAYER}' with --valid",
+            hint="choose another --layer",
+        )
 
 
 def _check_steps(steps: Path, output: Path, inputs: list[Path]) -> None:
@@ -292,11 +314,9 @@ def _journal(folder: Path, job: BandJob, running: Running) -> Iterator[Journal]:
             rmtree(folder, ignore_errors=True)
 
 
-def _within(delivery: Delivery, crs: "CRS", bounds: Bounds, of: str) -> Within | None:
+def _area(delivery: Delivery, crs: "CRS", bounds: Bounds, of: str) -> "NDArray[np.object_] | None":
     """Read the area of interest, where there is one."""
-    if delivery.aoi is None:
-        return None
-    return Within(read_area(delivery.aoi, crs=crs, bounds=bounds, of=of))
+    return None if delivery.aoi is None else read_area(delivery.aoi, crs=crs, bounds=bounds, of=of)
 
 
 def _check(reader: RasterReader, assume_crs: str | None) -> "CRS":
@@ -401,7 +421,9 @@ def _write(
     crs: "CRS",
     delivery: Delivery,
     provenance: Provenance,
+    seen: "Iterable[NDArray[np.object_]] | None" = None,
 ) -> _Written:
+    """Write footprints as they come, then the ground that was seen, where it is wanted."""
     area_m2, methods = 0.0, Counter[str]()
     with FootprintWriter(
         path,
@@ -416,6 +438,8 @@ def _write(
             writer.write(batch)
             area_m2 += float(batch.area_m2.sum())
             methods.update(batch.method.tolist())
+        for polygons in seen or ():
+            writer.write_beside(VALID_LAYER, polygons)
     return _Written(count=writer.count, area_m2=area_m2, methods=methods, dropped=writer.dropped)
 
 

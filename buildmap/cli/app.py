@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from buildmap import __version__
+from buildmap.cli.change import change
 from buildmap.cli.console import say
 from buildmap.cli.demo import demo
 from buildmap.cli.evaluate import evaluate
@@ -89,6 +90,7 @@ app.command(cls=_Command)(train)
 app.command(cls=_Command)(evaluate)
 app.command(cls=_Command)(predict)
 app.command(cls=_Command)(vectorize)
+app.command(cls=_Command)(change)
 app.command(cls=_Command)(export)
 app.command(cls=_Command)(presets)
 app.command(cls=_Command)(demo)

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildmap.cli.options import Aoi, Bbox, Json, MinAreaM2, Overwrite, Quiet, Threshold, box, number
+from buildmap.cli.evaluate_change import STDOUT, Asked, aligned, score_change, score_tracks, share
+from buildmap.cli.options import Aoi, Bbox, Json, MinAreaM2, Overwrite, Quiet, Threshold, box, given, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from buildmap.data.comparisons import Comparison
-    from buildmap.evaluate import Grouping
+    from buildmap.evaluate import Grouping, Outputs
+    from buildmap.metrics.confusion import EmptyRule
     from buildmap.metrics.evaluation import Evaluation
     from buildmap.metrics.summary import Alignment, EvaluateSummary, Scores
-
-Row = tuple[str, ...]
-_STDOUT = Path("-")
 
 Prediction = Annotated[
     Path | None,
@@ -111,9 +110,40 @@ Errors = Annotated[
         "--errors", readable=False, help="GeoPackage to write: false, missed, merged and split buildings."
     ),
 ]
+Change = Annotated[
+    bool,
+    typer.Option(
+        "--change",
+        help="Both are layers of changes: score the column 'status', and 'kind' where both have it.",
+    ),
+]
+Scot = Annotated[
+    bool,
+    typer.Option(
+        "--scot",
+        help="Both are folders with a layer for each date: SpaceNet 7's score of tracking and change.",
+    ),
+]
+IouMin = Annotated[
+    float | None,
+    typer.Option(
+        "--iou-min",
+        min=0.01,
+        max=1,
+        callback=number,
+        help="For --change and --scot: IoU from which two footprints are one building (0.5 and 0.25).",
+    ),
+]
+IdColumn = Annotated[
+    str,
+    typer.Option(
+        "--id-column", metavar="NAME[,NAME]", help="For --scot: column of ids; the truth's, if it is another."
+    ),
+]
 
 
 def evaluate(
+    ctx: typer.Context,
     prediction: Prediction = None,
     truth: Truth = None,
     pairs: Pairs = None,
@@ -134,6 +164,10 @@ def evaluate(
     csv: Csv = None,
     html: Html = None,
     errors: Errors = None,
+    change: Change = False,
+    scot: Scot = False,
+    iou_min: IouMin = None,
+    id_column: IdColumn = "building_id",
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -142,17 +176,21 @@ def evaluate(
 
     Each side is a raster or a layer, in any CRS, or a folder of them.
     """
-    from buildmap.cli.console import progress, report
-    from buildmap.evaluate import Outputs
+    from buildmap.cli.console import progress
     from buildmap.evaluate import evaluate as run
-    from buildmap.metrics.confusion import EMPTY_RULES
     from buildmap.metrics.evaluation import Evaluation
-    from buildmap.metrics.table import to_csv
-    from buildmap.publish import check_distinct
 
-    rules = {str(rule): rule for rule in EMPTY_RULES}
-    if empty not in rules:
-        raise typer.BadParameter(f"--empty '{empty}' is not one of {', '.join(rules)}")
+    rule = _rule(empty)
+    if change or scot:
+        asked = Asked(csv=csv, overwrite=overwrite, json=json, quiet=quiet, iou_min=iou_min)
+        files = (prediction, truth, pairs)
+        if scot:
+            score_tracks(ctx, asked, files, id_column=id_column)
+        else:
+            score_change(ctx, asked, files, ground=(aoi, box(bbox)), empty=rule)
+        return
+    if stray := given(ctx, {"iou_min", "id_column"}):
+        raise typer.BadParameter(f"{stray} says nothing without --change or --scot")
     if image is not None and html is None:
         raise typer.BadParameter("--image is drawn in the report: give --html, too")
     evaluation = Evaluation(
@@ -162,7 +200,7 @@ def evaluate(
         gsd_m=gsd_m,
         min_area_m2=min_area_m2,
         measures=_measures(measures),
-        empty=rules[empty],
+        empty=rule,
         boundary_m=boundary_m,
         corner_m=corner_m,
         cell_m=cell_m,
@@ -171,28 +209,54 @@ def evaluate(
     evaluation, grouping = _parts(by or [], evaluation, list(compared[0].columns))
     if errors is not None and not evaluation.takes_objects:
         raise typer.BadParameter("--errors are those of buildings: add objects to --measures")
-    command = shlex.join(["buildmap", *sys.argv[1:]])
-    streamed = csv == _STDOUT
-    if (streamed and json) or _STDOUT in {html, errors}:
+    if (csv == STDOUT and json) or STDOUT in {html, errors}:
         raise typer.BadParameter("only one of --csv and --json can go to stdout, and no other output")
-    written = None if streamed else csv
-    outputs = Outputs(csv=written, html=html, errors=errors, overwrite=overwrite, command=command)
-    for path in outputs.files:
-        check_distinct(path, *([pairs] if pairs else []))
     summary = run(
         compared,
         evaluation,
         grouping=grouping,
-        outputs=outputs,
+        outputs=_outputs(csv, html, errors, pairs=pairs, overwrite=overwrite),
         seed=seed,
         progress=progress(quiet=quiet),
     )
+    _print(summary, json=json, csv=csv == STDOUT)
+
+
+def _outputs(
+    csv: Path | None, html: Path | None, errors: Path | None, *, pairs: Path | None, overwrite: bool
+) -> "Outputs":
+    """Name what is to be written; the table of pairs is no output."""
+    from buildmap.evaluate import Outputs
+    from buildmap.publish import check_distinct
+
+    command = shlex.join(["buildmap", *sys.argv[1:]])
+    written = None if csv == STDOUT else csv
+    outputs = Outputs(csv=written, html=html, errors=errors, overwrite=overwrite, command=command)
+    for path in outputs.files:
+        check_distinct(path, *([pairs] if pairs else []))
+    return outputs
+
+
+def _print(summary: "EvaluateSummary", *, json: bool, csv: bool) -> None:
+    from buildmap.cli.console import report
+    from buildmap.metrics.table import to_csv
+
     if json:
         report(summary, json=True)
-    elif streamed:
+    elif csv:
         typer.echo(to_csv(summary), nl=False)
     else:
         typer.echo("\n".join(_told(summary)))
+
+
+def _rule(text: str) -> "EmptyRule":
+    """Read what nothing in nothing is worth."""
+    from buildmap.metrics.confusion import EMPTY_RULES
+
+    rules = {str(rule): rule for rule in EMPTY_RULES}
+    if text not in rules:
+        raise typer.BadParameter(f"--empty '{text}' is not one of {', '.join(rules)}")
+    return rules[text]
 
 
 def _measures(text: str) -> frozenset[str]:
@@ -264,9 +328,9 @@ def _told(summary: "EvaluateSummary") -> list[str]:
     if len(summary.pairs) > 1:
         rows.append(("macro", summary.macro[summary.empty_rule]))
     rows += [(f"{g.kind} {g.name}", g.scores.pixels) for g in summary.groups if g.scores.pixels]
-    lines = _aligned(
+    lines = aligned(
         ("", "IoU", "precision", "recall", "F1", "bal. acc.", "mean IoU"),
-        [(name, *(_share(getattr(scores, key)) for key in names)) for name, scores in rows],
+        [(name, *(share(getattr(scores, key)) for key in names)) for name, scores in rows],
     )
     objects = [("buildings", summary.total)] if summary.total.objects else []
     made = [(name, s.instances, s.objects) for name, s in objects]
@@ -274,7 +338,7 @@ def _told(summary: "EvaluateSummary") -> list[str]:
     table = [
         (
             name,
-            *map(_share, (o.at_50.precision, o.at_50.recall, o.at_50.f1, o.f1_50_95)),
+            *map(share, (o.at_50.precision, o.at_50.recall, o.at_50.f1, o.f1_50_95)),
             *map(str, (i.tp, i.fp, i.fn)),
         )
         for name, i, o in made
@@ -282,7 +346,7 @@ def _told(summary: "EvaluateSummary") -> list[str]:
     ]
     if table:
         head = ("", "precision", "recall", "F1", "F1 .50:.95", "found", "invented", "missed")
-        lines += ["", *_aligned(head, table)]
+        lines += ["", *aligned(head, table)]
     return [*lines, "", *_rest(summary)]
 
 
@@ -292,7 +356,7 @@ def _rest(summary: "EvaluateSummary") -> list[str]:
     lines = [f"{what:<13}{text}" for what, text in _measured(scores)]
     for name in ("iou", "object_f1"):
         if (found := summary.intervals.get(name)) and not math.isnan(found.low):
-            lines.append(f"{name.replace('_', ' '):<13}{_share(found.low)} to {_share(found.high)} (95 %)")
+            lines.append(f"{name.replace('_', ' '):<13}{share(found.low)} to {share(found.high)} (95 %)")
     for name, test in (summary.paired or {}).items():
         more = "no difference known" if math.isnan(test.mean_difference) else f"{test.mean_difference:+.4f}"
         lines.append(
@@ -322,17 +386,17 @@ def _measured(scores: "Scores") -> list[tuple[str, str]]:
         told.append(
             (
                 "boundary",
-                f"IoU {_share(boundary.iou)}, F1 {_share(boundary.f1)} within {boundary.width_m:g} m",
+                f"IoU {share(boundary.iou)}, F1 {share(boundary.f1)} within {boundary.width_m:g} m",
             )
         )
     if scores.similarity is not None:
-        told.append(("SSIM", _share(scores.similarity.ssim)))
+        told.append(("SSIM", share(scores.similarity.ssim)))
     if scores.calibration is not None and scores.sweep is not None:
         best = scores.sweep.best_iou
-        told.append(("calibration", f"ECE {_share(scores.calibration.ece)}"))
-        told.append(("threshold", f"best IoU {_share(best.iou)} at {best.threshold:.3f}"))
+        told.append(("calibration", f"ECE {share(scores.calibration.ece)}"))
+        told.append(("threshold", f"best IoU {share(best.iou)} at {best.threshold:.3f}"))
     if (ap := scores.average_precision) is not None:
-        told.append(("COCO", f"AP {_share(ap.ap)}, AP50 {_share(ap.ap50)}, AR {_share(ap.ar)}"))
+        told.append(("COCO", f"AP {share(ap.ap)}, AP50 {share(ap.ap50)}, AR {share(ap.ar)}"))
     if (faults := scores.segmentation) is not None:
         told.append(
             ("joined", f"{faults.merged} predictions hold several buildings, {faults.split} are split")
@@ -345,9 +409,9 @@ def _measured(scores: "Scores") -> list[tuple[str, str]]:
         told.append(
             (
                 "outlines",
-                f"PoLiS {outlines.polis_m.mean:.2f} m, C-IoU {_share(outlines.c_iou)}, "
-                f"vertex ratio {outlines.vertex_ratio:.2f}, corners {_share(outlines.corner_precision)} / "
-                f"{_share(outlines.corner_recall)}"
+                f"PoLiS {outlines.polis_m.mean:.2f} m, C-IoU {share(outlines.c_iou)}, "
+                f"vertex ratio {outlines.vertex_ratio:.2f}, corners {share(outlines.corner_precision)} / "
+                f"{share(outlines.corner_recall)}"
                 if outlines.pairs
                 else "no building was found, so none can be compared",
             )
@@ -357,12 +421,3 @@ def _measured(scores: "Scores") -> list[tuple[str, str]]:
             ("topology", f"{layer.invalid} invalid, {layer.overlaps} overlaps ({layer.overlap_m2:.1f} m2)")
         )
     return told
-
-
-def _aligned(head: Row, rows: "Sequence[Row]") -> list[str]:
-    width = max(len(name) for name, *_ in rows)
-    return [f"{name:<{width}}" + "".join(f"  {cell:>10}" for cell in cells) for name, *cells in (head, *rows)]
-
-
-def _share(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"

@@ -1,5 +1,6 @@
 """`buildmap predict`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,6 +25,7 @@ from buildmap.cli.options import (
     SimplifyM,
     Split,
     Threshold,
+    Valid,
     Wait,
     Workers,
     box,
@@ -153,6 +155,7 @@ def predict(
     min_hole_m2: MinHoleM2 = 5.0,
     grouping: Grouping = None,
     min_score: MinScore = None,
+    valid: Valid = False,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
     restart: Restart = False,
@@ -196,6 +199,7 @@ def predict(
         ),
         grouping=grouping,
         min_score=min_score,
+        valid=valid,
     )
     running = _running(overwrite, restart, wait, workers, dask, shard, finish)
     _carry_out(names, target, prediction, running, dry_run=dry_run, json=json, quiet=quiet)
@@ -257,8 +261,11 @@ def _names(raster: str, output: Path | None, input_list: Path | None) -> tuple[t
     elif not input_list.is_file():
         raise MissingInput(f"{input_list} does not exist")
     else:
-        with input_list.open(encoding="utf-8") as lines:
-            names = read_names(lines)
+        try:
+            with input_list.open(encoding="utf-8") as lines:
+                names = read_names(lines)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{input_list} is no list of rasters: it is not text in UTF-8") from error
     if not names:
         raise InputError(f"{input_list} lists no rasters")
     return names, Path(raster)
@@ -299,6 +306,6 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     share, _, shares = text.partition("/")
-    if not (share.isdecimal() and shares.isdecimal() and 1 <= int(share) <= int(shares)):
+    if not (re.fullmatch(r"\d{1,9}/\d{1,9}", text) and 1 <= int(share) <= int(shares)):
         raise typer.BadParameter(f"'{text}' is not a share such as 2/8")
     return int(share), int(shares)

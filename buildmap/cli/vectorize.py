@@ -20,6 +20,7 @@ from buildmap.cli.options import (
     SimplifyM,
     Split,
     Threshold,
+    Valid,
     Wait,
     Workers,
     date,
@@ -109,7 +110,7 @@ SourceDate = Annotated[
         help="When the imagery was taken; what the raster says if absent.",
     ),
 ]
-_OF_RASTERS = {"threshold", "hysteresis", "split", "seed", "outline", "assume_crs"}
+_OF_RASTERS = {"threshold", "hysteresis", "split", "seed", "outline", "assume_crs", "valid"}
 _OF_LAYERS = {"from_layer", "gsd_m"}
 _OF_PAPER = {"quantile_area", "keep_steps"}
 
@@ -137,6 +138,7 @@ def vectorize(
     layer: Layer = "footprints",
     target_crs: TargetCrs = None,
     style: Style = False,
+    valid: Valid = False,
     source_date: SourceDate = None,
     workers: Workers = 1,
     dask: Dask = None,
@@ -176,6 +178,7 @@ def vectorize(
         source_date=source_date,
         quantile_area_km2=quantile_area,
         keep_steps=keep_steps,
+        valid=valid,
     )
     running = Running(overwrite=overwrite, restart=restart, wait_s=wait, workers=workers, dask=dask)
     summary = _carry_out(source, output, settings, delivery, running, (from_layer, gsd_m), quiet=quiet)

@@ -44,6 +44,8 @@ class Prediction:
     """In which order such a model's keypoints are joined: 'along' the outline of the mask when None."""
     min_score: float | None = None
     """Least score of a building that such a model finds, 0..1; 0.5 when None."""
+    valid: bool = False
+    """Add a layer `valid` to a GeoPackage: the ground on which the raster has data, inside the area."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

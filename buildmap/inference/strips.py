@@ -134,7 +134,7 @@ class Arrivals:
             progress: Hears of every window.
             stop: Once it says True, no strip is begun any more.
         """
-        self.journal, self.measured = journal, Measured()
+        self.journal, self.measured, self.stop = journal, Measured(), stop
         done = journal.done()
         todo = [] if running.only_finish else [step for step in mine if step not in done]
         progress.start("predict", sum(map(work.job.cutting.plan.windows, todo)))

@@ -12,13 +12,14 @@ import numpy as np
 import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from pyproj import CRS, Transformer
 
 from buildmap.errors import InputError, MissingInput
 from buildmap.schema import did_you_mean
 from buildmap.vector.crs import as_crs
 from buildmap.vector.projection import is_finite, projection
+from buildmap.vector.writing.formats import GAPS_LAYER, VALID_LAYER
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
@@ -80,6 +81,26 @@ class FootprintRows:
     """What was repaired or dropped."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A layer that is there, with all that was asked of it."""
+
+    path: Path
+    """As the user wrote it."""
+    name: str
+    """As GDAL has to be told."""
+    layer: str
+    """Its name in the file."""
+    crs: CRS | None
+    """Of the file; None where nothing says."""
+    target: CRS | None
+    """That the polygons shall have; None where nothing says."""
+    columns: tuple[str, ...]
+    """Names of all attributes."""
+    count: int
+    """Rows the file says it has; -1 where it does not."""
+
+
 def read_footprints(
     path: Path,
     *,
@@ -138,22 +159,66 @@ def read_in_batches(
         InputError: If it is no vector file, lacks the layer or a column, or has no CRS while one was asked
             for.
     """
-    source = locate(path)
-    name = layer if layer is not None else _only_layer(path, source)
-    with _clear_errors(path, source, name):
-        known, file_crs = _described(source, name)
-        _check_columns(path, columns, known)
-        target = file_crs if crs is None else as_crs(crs)
-        if target is not None and file_crs is None and crs is not None:
-            raise InputError(
-                f"{path} has no CRS, {target.name} was asked for",
-                hint=f"ogr2ogr -a_srs EPSG:CODE with_crs.gpkg '{path}'",
-            )
-        box = bbox if bbox is None or target == file_crs else _box_between(bbox, target, file_crs)
-        meta, _, wkb, values = pyogrio.raw.read(source, layer=name, columns=list(columns), bbox=box)
+    source = find_layer(path, crs=crs, layer=layer, columns=columns)
+    same = source.crs == source.target
+    box = bbox if bbox is None or same else _box_between(bbox, source.target, source.crs)
+    with clear_errors(path, source.name, source.layer):
+        meta, _, wkb, values = pyogrio.raw.read(
+            source.name, layer=source.layer, columns=list(columns), bbox=box
+        )
     attributes = dict(zip(meta["fields"].tolist(), values, strict=True))
     del values
-    return _batches(wkb, attributes, between=(file_crs, target), bbox=bbox, rows=rows)
+    return _batches(wkb, attributes, source=source, bbox=bbox, rows=rows)
+
+
+def find_layer(
+    path: Path, *, crs: object | None, layer: str | None = None, columns: Sequence[str] = ()
+) -> Source:
+    """Look a layer up before it is read.
+
+    Args:
+        path: Any vector file GDAL reads.
+        crs: What pyproj understands as a CRS, or an object with `to_wkt`; None keeps the file's.
+        layer: Needed where the file has several layers with polygons.
+        columns: Attributes it has to have.
+
+    Raises:
+        MissingInput: If there is no such file.
+        InputError: If it is no vector file, lacks the layer or a column, or has no CRS while one was asked
+            for.
+    """
+    name = locate(path)
+    chosen = layer if layer is not None else _only_layer(path, name)
+    with clear_errors(path, name, chosen):
+        info = pyogrio.read_info(name, layer=chosen)
+    known = tuple(info["fields"].tolist())
+    check_columns(path, columns, known)
+    own = None if info["crs"] is None else as_crs(info["crs"])
+    target = target_crs(path, own, crs)
+    return Source(
+        path=path,
+        name=name,
+        layer=chosen,
+        crs=own,
+        target=target,
+        columns=known,
+        count=int(info["features"]),
+    )
+
+
+def target_crs(path: Path, own: CRS | None, asked: object | None) -> CRS | None:
+    """Give the CRS that the polygons of a file shall have.
+
+    Raises:
+        InputError: If one was asked for and the file has none, or it is no CRS.
+    """
+    target = own if asked is None else as_crs(asked)
+    if target is not None and own is None and asked is not None:
+        raise InputError(
+            f"{path} has no CRS, {target.name} was asked for",
+            hint=f"ogr2ogr -a_srs EPSG:CODE with_crs.gpkg '{path}'",
+        )
+    return target
 
 
 def read_unrepaired(
@@ -175,13 +240,26 @@ def read_unrepaired(
     """
     source = locate(path)
     name = layer if layer is not None else _only_layer(path, source)
-    with _clear_errors(path, source, name):
+    with clear_errors(path, source, name):
         wkb = pyogrio.raw.read(source, layer=name, columns=[])[2]
     for start in range(0, len(wkb), rows):
         with np.errstate(invalid="ignore"):
             shapes = np.asarray(shapely.from_wkb(wkb[start : start + rows], on_invalid="fix"), np.object_)
         wkb[start : start + rows] = None
         yield shapes
+
+
+def layer_names(path: Path) -> tuple[str, ...]:
+    """Name the layers of a file, those without polygons too.
+
+    Args:
+        path: Any vector file GDAL reads.
+
+    Raises:
+        MissingInput: If there is no such file.
+        InputError: If it is no vector file.
+    """
+    return tuple(_layers(path, locate(path)))
 
 
 def column_names(path: Path, layer: str | None = None) -> tuple[str, ...]:
@@ -197,42 +275,54 @@ def column_names(path: Path, layer: str | None = None) -> tuple[str, ...]:
     """
     source = locate(path)
     name = layer if layer is not None else _only_layer(path, source)
-    with _clear_errors(path, source, name):
-        return _described(source, name)[0]
+    with clear_errors(path, source, name):
+        return tuple(pyogrio.read_info(source, layer=name)["fields"].tolist())
 
 
 def _batches(
     wkb: NDArray[np.object_],
     attributes: dict[str, NDArray[np.generic]],
     *,
-    between: tuple[CRS | None, CRS | None],
+    source: Source,
     bbox: Box | None,
     rows: int,
 ) -> Iterator[FootprintRows]:
     """Make polygons of the rows of a file, and let go of each row that is done."""
-    reproject = projection(*between)
+    reproject = projection(source.crs, source.target)
     for start in range(0, max(len(wkb), 1), rows):
         part = slice(start, start + rows)
-        yield _polygons_in(
+        yield polygons_in(
             wkb[part],
             {name: values[part] for name, values in attributes.items()},
             reproject=reproject,
             bbox=bbox,
-            crs=between[1],
+            crs=source.target,
         )
         wkb[part] = None
 
 
-def _polygons_in(
+def polygons_in(
     wkb: NDArray[np.object_],
     attributes: dict[str, NDArray[np.generic]],
     *,
     reproject: Callable[[NDArray[np.object_]], NDArray[np.object_]] | None,
-    bbox: Box | None,
     crs: CRS | None,
+    bbox: Box | None = None,
 ) -> FootprintRows:
+    """Make valid polygons of rows as they are in the file.
+
+    Args:
+        wkb: (n,) bytes, or None where there is no geometry.
+        attributes: (n,) of each column.
+        reproject: Moves the vertices of geometries to `crs`; None where nothing has to move.
+        crs: Of the polygons.
+        bbox: Left, bottom, right, top: only polygons whose boxes touch it.
+
+    Raises:
+        NotImplementedError: If there are curves.
+    """
     with np.errstate(invalid="ignore"):  # NaN coordinates are expected, and counted
-        shapes = shapely.from_wkb(wkb, on_invalid="fix")
+        shapes = np.asarray(shapely.from_wkb(wkb, on_invalid="fix"), np.object_)
         polygons, row_of, repairs = repair(shapes, reproject=reproject)
     if bbox is not None:
         near = _touches(polygons, bbox)
@@ -253,7 +343,8 @@ def repair(
         reproject: Applied to flat geometries before they are made valid.
 
     Returns:
-        (m,) valid polygons, (m,) the index of the geometry each comes from, and what became of the rest.
+        (m,) valid polygons, each with an area, (m,) the index of the geometry each comes from, and what
+        became of the rest.
     """
     null = shapely.is_missing(geometries)
     empty = shapely.is_empty(geometries)
@@ -271,7 +362,8 @@ def repair(
     sick = ~shapely.is_valid(shapes)
     shapes[sick] = shapely.make_valid(shapes[sick], method="structure", keep_collapsed=False)
     polygons, rows = _polygons_of(shapes)
-    lost = len(shapes) - len(np.unique(rows))
+    kept = np.zeros(len(shapes), np.bool_)
+    kept[rows] = True
     return (
         polygons,
         origin[rows],
@@ -279,20 +371,20 @@ def repair(
             null=int(null.sum()),
             empty=int(empty.sum()),
             not_finite=int((~finite).sum() + (~arrived).sum()),
-            not_polygonal=int((~polygonal).sum()) + lost,
+            not_polygonal=int((~polygonal).sum() + (~kept).sum()),
             flattened=int(thick.sum()),
-            mended=int(sick.sum()) - lost,
+            mended=int((sick & kept).sum()),
         ),
     )
 
 
 def _polygons_of(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    """Take collections apart, however deep: non-empty polygons, and the row each comes from."""
+    """Take collections apart, however deep: polygons with an area, and the row each comes from."""
     rows = np.arange(len(shapes))
     while len(shapes) and (shapely.get_type_id(shapes) > _POLYGON).any():
         shapes, index = shapely.get_parts(shapes, return_index=True)
         rows = rows[index]
-    keep = (shapely.get_type_id(shapes) == _POLYGON) & ~shapely.is_empty(shapes)
+    keep = (shapely.get_type_id(shapes) == _POLYGON) & (shapely.area(shapes) > 0)
     return shapes[keep], rows[keep]
 
 
@@ -317,13 +409,12 @@ def _touches(polygons: NDArray[np.object_], bbox: Box) -> NDArray[np.bool_]:
     return np.asarray(inside)
 
 
-def _described(source: str, layer: str) -> tuple[tuple[str, ...], CRS | None]:
-    """Give the names of the columns of a layer, and its CRS."""
-    info = pyogrio.read_info(source, layer=layer)
-    return tuple(info["fields"].tolist()), None if info["crs"] is None else as_crs(info["crs"])
+def check_columns(path: Path, asked: Sequence[str], known: tuple[str, ...]) -> None:
+    """Refuse a column that is not there, and name those that are.
 
-
-def _check_columns(path: Path, asked: Sequence[str], known: tuple[str, ...]) -> None:
+    Raises:
+        InputError: If one is not there.
+    """
     for name in asked:
         if name not in known:
             listed = f"it has {', '.join(known)}" if known else "it has none"
@@ -331,17 +422,24 @@ def _check_columns(path: Path, asked: Sequence[str], known: tuple[str, ...]) -> 
 
 
 @contextmanager
-def _clear_errors(path: Path, source: str, layer: str) -> Iterator[None]:
-    """Turn what pyogrio says into what the user can act on; rings that it closes need no word."""
+def clear_errors(path: Path, source: str, layer: str) -> Iterator[None]:
+    """Turn what pyogrio says into what the user can act on."""
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Non closed ring", RuntimeWarning)
+        with _rings_closed():
             yield
+    except (DataSourceError, FeatureError, GeometryError) as error:
+        raise _unreadable(path, error) from error
     except DataLayerError as error:
         names = ", ".join(_layers(path, source))
         raise InputError(f"{path} has no layer '{layer}'", hint=f"its layers: {names}") from error
-    except DataSourceError as error:
-        raise _unreadable(path, error) from error
+
+
+@contextmanager
+def _rings_closed() -> Iterator[None]:
+    """Say nothing of rings that GDAL closes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Non closed ring", RuntimeWarning)
+        yield
 
 
 def locate(path: Path) -> str:
@@ -369,24 +467,26 @@ def locate(path: Path) -> str:
 def _layers(path: Path, source: str) -> dict[str, str | None]:
     """Give the layers of a file and their geometry types."""
     try:
-        listed = pyogrio.list_layers(source)
+        with _rings_closed():
+            listed = pyogrio.list_layers(source)
     except DataSourceError as error:
         raise _unreadable(path, error) from error
     return {str(name): kind for name, kind in listed}
 
 
-def _unreadable(path: Path, error: DataSourceError) -> InputError:
+def _unreadable(path: Path, error: Exception) -> InputError:
     reason = str(error).partition("; It might help")[0]  # pyogrio's advice is for its own callers
     return InputError(f"{path} cannot be read as a vector file: {reason}")
 
 
 def _only_layer(path: Path, source: str) -> str:
-    """Choose the layer with polygons where no other could be meant."""
+    """Choose the layer with polygons where no other could be meant: not what lies beside footprints."""
     layers = _layers(path, source)
     able = [name for name, kind in layers.items() if kind is not None and _POLYGONAL_LAYERS.search(kind)]
     if not able:
         kinds = ", ".join(f"{name}: {kind}" for name, kind in layers.items()) or "no layers"
         raise InputError(f"{path} has no layer with polygons ({kinds})")
+    able = [name for name in able if name not in {VALID_LAYER, GAPS_LAYER}] or able
     if len(able) > 1:
         raise InputError(
             f"{path} has {len(able)} layers with polygons", hint=f"choose one of: {', '.join(able)}"

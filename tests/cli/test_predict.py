@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
-from shapely import Point
+from shapely import Point, box
 from typer.testing import CliRunner
 
 from buildmap.cli.app import app
@@ -256,10 +256,38 @@ def test_what_cannot_be_read_is_an_error_or_a_gap(tmp_path: Path) -> None:
         rows = dataset.read(1)
     assert (rows[128:192, 128:192] == 255).all()
     assert (rows[:30, :30] != 255).all()
-    options = ("--model", tmp_path / "m.onnx", "--on-error", "skip")
+    options = ("--model", tmp_path / "m.onnx", "--on-error", "skip", "--valid")
     assert run(scene, tmp_path / "o.gpkg", *options)[0] == 3
+    lost = gpd.read_file(tmp_path / "o.gpkg", layer="gaps").union_all()
+    assert gpd.read_file(tmp_path / "o.gpkg", layer="valid").union_all().intersection(lost).area == 0
     assert gpd.read_file(tmp_path / "o.gpkg", layer="gaps").area.sum() == pytest.approx(4 * 64**2 / 4)
     assert len(gpd.read_file(tmp_path / "o.gpkg", layer="footprints")) > 0
+
+
+def test_valid_ground_is_a_layer_beside_the_footprints(scene: Path, tmp_path: Path) -> None:
+    with rasterio.open(scene, "r+") as dataset:
+        dataset.write_mask(np.indices(dataset.shape)[1] >= 96)
+    options = ("--model", tmp_path / "m.onnx", "--valid", "-q")
+    aoi = write_layer(tmp_path / "aoi.gpkg", [box(400_040, 4_999_880, 400_080, 4_999_960)])
+    assert run(scene, tmp_path / "all.gpkg", *options)[0] == 0
+    (ground,) = gpd.read_file(tmp_path / "all.gpkg", layer="valid").geometry
+    assert ground.equals(box(400_048, 4_999_850, 400_130, 5_000_000))
+    assert len(gpd.read_file(tmp_path / "all.gpkg", layer="footprints")) > 0
+    assert run(scene, tmp_path / "part.gpkg", *options, "--aoi", aoi)[0] == 0
+    (ground,) = gpd.read_file(tmp_path / "part.gpkg", layer="valid").geometry
+    assert ground.equals(box(400_048, 4_999_880, 400_080, 4_999_960))
+
+
+def test_valid_ground_needs_room(scene: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    for output, told in (
+        ("o.tif", "o.tif is a raster"),
+        ("o.fgb", "FlatGeobuf has no room for a layer 'valid'"),
+    ):
+        code, _, err = run(scene, tmp_path / output, "--model", tmp_path / "m.onnx", "--valid")
+        assert code == 73
+        assert told in err
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_symmetries_and_models_are_averaged(scene: Path, tmp_path: Path) -> None:

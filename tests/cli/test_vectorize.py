@@ -12,14 +12,14 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio import features
-from shapely import MultiPolygon, Polygon, box
+from shapely import MultiPolygon, Polygon, box, transform
 from shapely.affinity import translate
 from typer.testing import CliRunner
 
 from buildmap.cli.app import app
 from buildmap.errors import StorageError
 from buildmap.vector.writing.writer import FootprintWriter
-from tests.scenes import UTM, blocks_mask, write_layer, write_raster
+from tests.scenes import ORIGIN, UTM, blocks_mask, write_layer, write_raster
 
 RAW = ("--method", "raw", "--min-area-m2", 0, "--min-hole-m2", 0, "-q")
 
@@ -459,6 +459,50 @@ def test_workers_change_no_bit(
     assert found.drop(columns="geometry").equals(expected.drop(columns="geometry"))
 
 
+def test_valid_ground_is_a_layer_beside_the_footprints(tmp_path: Path, mask: np.ndarray) -> None:
+    pixels = mask.copy()
+    pixels[:48, 32:] = 255
+    raster = write_raster(tmp_path / "m.tif", pixels, nodata=255)
+    code, out, _ = run(raster, tmp_path / "out.gpkg", *RAW, "--valid", "--json")
+    assert code == 0
+    (ground,) = gpd.read_file(tmp_path / "out.gpkg", layer="valid").geometry
+    expected = box(0, 0, 70, 90) - box(32, 0, 70, 48)
+    assert ground.equals(transform(expected, lambda xy: np.column_stack(ORIGIN @ tuple(xy.T))))
+    layer = gpd.read_file(tmp_path / "out.gpkg", layer="footprints")
+    assert json.loads(out)["footprints"] == len(layer)
+    assert run(raster, tmp_path / "plain.gpkg", *RAW)[0] == 0
+    assert [name for name, _ in pyogrio.list_layers(tmp_path / "plain.gpkg")] == ["footprints"]
+    assert gpd.read_file(tmp_path / "plain.gpkg").equals(layer)
+
+
+def test_nothing_is_valid_outside_an_area(tmp_path: Path, mask: np.ndarray) -> None:
+    raster = write_raster(tmp_path / "m.tif", mask)
+    aoi = write_layer(tmp_path / "aoi.gpkg", [box(400_000, 4_999_960, 400_008, 5_000_000)])
+    assert run(raster, tmp_path / "out.gpkg", *RAW, "--valid", "--aoi", aoi)[0] == 0
+    (ground,) = gpd.read_file(tmp_path / "out.gpkg", layer="valid").geometry
+    assert ground.bounds == (400_000, 4_999_960, 400_008, 5_000_000)
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "told"),
+    [
+        ("out.fgb", (), "FlatGeobuf has no room for a layer 'valid' beside the footprints"),
+        ("-", (), "FlatGeobuf has no room for a layer 'valid' beside the footprints"),
+        ("out.gpkg", ("--layer", "valid"), "the footprints' layer cannot be called 'valid'"),
+        ("out.gpkg", ("-f", "GeoJSONSeq"), "GeoJSONSeq has no room"),
+    ],
+)
+def test_valid_ground_needs_room(
+    tmp_path: Path, mask: np.ndarray, output: str, options: tuple[str, ...], told: str
+) -> None:
+    raster = write_raster(tmp_path / "m.tif", mask)
+    target = output if output == "-" else tmp_path / output
+    code, _, err = run(raster, target, "--valid", *options)
+    assert code == 73
+    assert told in err
+    assert [path.name for path in tmp_path.iterdir()] == ["m.tif"]
+
+
 USELESS = [
     (("--quantile-area", 1), "--quantile-area would do nothing without --method paper"),
     (("--keep-steps", "s.gpkg"), "--keep-steps would do nothing without --method paper"),
@@ -493,6 +537,7 @@ def test_options_that_would_do_nothing_are_usage_errors(options: tuple[object, .
         (("--outline", "subpixel"), "--outline would do nothing"),
         (("--threshold", 0.3, "--hysteresis", 0.4), "--threshold, --hysteresis would do nothing"),
         (("--assume-crs", "EPSG:4326"), "--assume-crs would do nothing"),
+        (("--valid",), "--valid would do nothing"),
     ],
 )
 def test_options_of_rasters_beside_a_layer_are_usage_errors(option: tuple[object, ...], told: str) -> None:

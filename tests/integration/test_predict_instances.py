@@ -347,8 +347,10 @@ def test_a_block_that_cannot_be_read_is_a_gap(folder: Path, tmp_path: Path) -> N
     raw = bytearray((tmp_path / "in.tif").read_bytes())
     raw[offset : offset + 40] = bytes(40)
     (tmp_path / "in.tif").write_bytes(raw)
-    summary = run(tmp_path, tmp_path / "o.gpkg", skip_errors=True)
+    summary = run(tmp_path, tmp_path / "o.gpkg", skip_errors=True, valid=True)
     gaps = gpd.read_file(tmp_path / "o.gpkg", layer="gaps")
+    seen = gpd.read_file(tmp_path / "o.gpkg", layer="valid").union_all()
+    assert seen.equals(shapely.box(*(ORIGIN @ (0, HEIGHT)), *(ORIGIN @ (WIDTH, 0))) - gaps.union_all())
     assert len(gaps) == len(summary.gaps) > 0
     assert 0 < summary.footprints < run(folder, tmp_path / "whole.gpkg").footprints  # type: ignore[operator]
     column, row = ORIGIN @ (5 * 64 + 32, 4 * 64 + 32)

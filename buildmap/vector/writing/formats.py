@@ -20,6 +20,10 @@ _VECTOR_SUFFIXES = {
     ".shp",
     ".sqlite",
 }
+VALID_LAYER = "valid"
+"""Beside footprints: the ground on which the imagery had data."""
+GAPS_LAYER = "gaps"
+"""Beside footprints: the ground of which nothing is known, because it could not be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Writing footprints batch by batch into a layer of any format, checked before anyone else sees it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from keyword import iskeyword
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from buildmap.errors import BuildmapError, OutputError
 from buildmap.provenance import Provenance
 from buildmap.vector.crs import as_crs, needed_crs
 from buildmap.vector.projection import reproject
-from buildmap.vector.writing.formats import Format, format_of
+from buildmap.vector.writing.formats import GAPS_LAYER, Format, format_of
 from buildmap.vector.writing.layers import GeoPackage, check_layer_name
 from buildmap.vector.writing.objects import OBJECT_COLUMNS
 from buildmap.vector.writing.sinks import sink_for
@@ -37,6 +38,9 @@ _COLUMNS = {
     "source_date": np.object_,
 }
 _HELD_BYTES = 2**23
+_BEND_M = 1000.0
+"""Length of a straight edge that stays straight in another CRS to some centimetres."""
+_RADIUS_M = 6_371_000.0
 
 
 class Batch(Protocol):
@@ -52,6 +56,15 @@ class Batch(Protocol):
     def footprint_id(self) -> "NDArray[np.int64]": ...
 
     def __len__(self) -> int: ...
+
+
+@dataclass(slots=True)
+class _Beside:
+    """A layer of ground beside the footprints."""
+
+    count: int = 0
+    held: "list[NDArray[np.object_]]" = field(default_factory=list)
+    held_bytes: int = 0
 
 
 class FootprintWriter:
@@ -104,7 +117,7 @@ class FootprintWriter:
         self._begun = False
         self._styled = styled
         self._several_layers = kind.several_layers
-        self._gaps: dict[str, int] = {}
+        self._beside: dict[str, _Beside] = {}
 
     def __enter__(self) -> "FootprintWriter":
         return self
@@ -138,19 +151,37 @@ class FootprintWriter:
             self._append()
 
     def write_gaps(self, polygons: "NDArray[np.object_]") -> None:
-        """Add a layer `gaps`: where nothing is known, (n,) polygons.
+        """Add to a layer `gaps`: where nothing is known, (n,) polygons.
 
         Raises:
             OutputError: If the format has no room for a second layer.
             StorageError: If the disk is full or fails.
         """
+        self.write_beside(GAPS_LAYER, polygons)
+
+    def write_beside(self, layer: str, polygons: "NDArray[np.object_]") -> None:
+        """Add ground to a layer beside the footprints, which is there also where nothing was added.
+
+        Args:
+            layer: Its name, another than that of the footprints.
+            polygons: (n,) in the CRS of the footprints; n may be 0.
+
+        Raises:
+            OutputError: If the format has no room for a second layer, or the footprints have that name.
+            StorageError: If the disk is full or fails.
+        """
         if not self._several_layers:
-            raise OutputError("this format has no room for a layer 'gaps'", hint="write a .gpkg")
-        if not self._begun:
-            self._append()
-        moved, _ = reproject(polygons, self._crs, self._target)
-        self._sink.append("gaps", np.asarray(shapely.to_wkb(moved), np.object_), {})
-        self._gaps["gaps"] = self._gaps.get("gaps", 0) + len(moved)
+            raise OutputError(f"this format has no room for a layer '{layer}'", hint="write a .gpkg")
+        if layer == self._layer:
+            raise OutputError(f"the footprints' layer is called '{layer}'", hint="choose another --layer")
+        moved, _ = reproject(_bendable(polygons, self._crs, self._target), self._crs, self._target)
+        wkb = np.asarray(shapely.to_wkb(moved), np.object_)
+        beside = self._beside.setdefault(layer, _Beside())
+        beside.count += len(wkb)
+        beside.held.append(wkb)
+        beside.held_bytes += sum(map(len, wkb))
+        if beside.held_bytes >= _HELD_BYTES:
+            self._append_beside(layer, beside)
 
     def finish(self) -> None:
         """Write what is held, and read the number of footprints back.
@@ -160,9 +191,13 @@ class FootprintWriter:
         """
         if self._held or not self._begun:
             self._append()
+        for layer, beside in self._beside.items():
+            if beside.held:
+                self._append_beside(layer, beside)
         if self._styled and isinstance(self._sink, GeoPackage):
             self._sink.append_table("layer_styles", layer_styles(self._layer, self.columns))
-        self._sink.finish({self._layer: self.count, **self._gaps})
+        counts = {layer: beside.count for layer, beside in self._beside.items()}
+        self._sink.finish({self._layer: self.count, **counts})
 
     def _append(self) -> None:
         """Write what is held."""
@@ -176,6 +211,13 @@ class FootprintWriter:
         metadata = None if self._begun else self._metadata
         self._sink.append(self._layer, wkb, columns, metadata=metadata)
         self._held, self._held_bytes, self._begun = [], 0, True
+
+    def _append_beside(self, layer: str, beside: "_Beside") -> None:
+        """Write what is held of another layer; that of the footprints comes first in the file."""
+        if not self._begun:
+            self._append()
+        self._sink.append(layer, np.concatenate([np.empty(0, np.object_), *beside.held]), {})
+        beside.held, beside.held_bytes = [], 0
 
 
 class ObjectWriter(FootprintWriter):
@@ -202,6 +244,14 @@ def _target(crs: "CRS", kind: Format, asked: object | None) -> "CRS":
             hint="leave out --target-crs, or write another format",
         )
     return only
+
+
+def _bendable(polygons: "NDArray[np.object_]", crs: "CRS", target: "CRS") -> "NDArray[np.object_]":
+    """Give long edges vertices on their way: in another CRS they are no longer straight."""
+    if crs == target:
+        return polygons
+    metres = crs.axis_info[0].unit_conversion_factor * (_RADIUS_M if crs.is_geographic else 1.0)
+    return np.asarray(shapely.segmentize(polygons, _BEND_M / metres), np.object_)
 
 
 def _check_valid(batch: Batch) -> None:

@@ -11,7 +11,14 @@ from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point
 from shapely.geometry.base import BaseGeometry
 
 from buildmap.errors import InputError, MissingInput
-from buildmap.vector.reader import Repairs, column_names, read_footprints, read_in_batches, read_unrepaired
+from buildmap.vector.reader import (
+    Repairs,
+    column_names,
+    layer_names,
+    read_footprints,
+    read_in_batches,
+    read_unrepaired,
+)
 from tests.scenes import UTM, write_layer
 
 BOWTIE = Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
@@ -42,6 +49,19 @@ def test_every_kind_of_bad_geometry_is_repaired_or_dropped_and_counted(tmp_path:
     assert set(shapely.get_type_id(read.polygons)) == {3}
     assert not shapely.has_z(read.polygons).any()
     assert shapely.area(read.polygons).sum() == pytest.approx(1 + 2 + 1 + 2 + 1)
+
+
+def test_a_valid_sliver_whose_area_rounds_to_none_is_dropped_and_counted(tmp_path: Path) -> None:
+    far = 2.0**28  # the products of its sides differ by 1, which is lost in their sum
+    thin = Polygon([(0, 0), (far + 1, far), (far, far - 1)])
+    assert thin.is_valid
+    assert thin.area == 0
+    both = MultiPolygon([box(0, 10, 1, 11), thin])
+    path = tmp_path / "thin.gpkg"
+    gpd.GeoDataFrame(geometry=[thin, BOWTIE, both], crs=UTM).to_file(path, geometry_type="Unknown")
+    read = read_footprints(path, crs=None)
+    assert read.repairs == Repairs(not_polygonal=1, mended=1)
+    assert shapely.area(read.polygons).tolist() == [1, 1, 1]
 
 
 def test_polygons_come_in_the_crs_asked_for(tmp_path: Path) -> None:
@@ -103,6 +123,35 @@ def test_a_missing_file_is_told_from_one_that_is_no_vector_file(tmp_path: Path) 
         read_footprints(tmp_path / "void.gpkg", crs=None)
     with pytest.raises(InputError, match="folder"):
         read_footprints(tmp_path, crs=None)
+
+
+def test_a_file_that_breaks_off_is_told_from_a_bug(tmp_path: Path) -> None:
+    path = write_layer(tmp_path / "many.fgb", [box(n, 0, n + 1, 1) for n in range(500)])
+    path.write_bytes(path.read_bytes()[:-20_000])
+    with pytest.raises(InputError, match=r"many.fgb cannot be read as a vector file"):
+        read_footprints(path, crs=None)
+
+
+def test_footprints_are_found_where_ground_lies_beside_them(tmp_path: Path) -> None:
+    path = tmp_path / "layers.gpkg"
+    for number, name in enumerate(("gaps", "houses", "valid")):
+        gpd.GeoDataFrame(geometry=[box(number, 0, number + 1, 1)], crs=UTM).to_file(path, layer=name)
+    assert layer_names(path) == ("gaps", "houses", "valid")
+    assert read_footprints(path, crs=None).polygons[0].bounds == (1, 0, 2, 1)
+    assert read_footprints(path, crs=None, layer="valid").polygons[0].bounds == (2, 0, 3, 1)
+    gpd.GeoDataFrame(geometry=[box(9, 0, 10, 1)], crs=UTM).to_file(path, layer="sheds")
+    with pytest.raises(InputError, match="2 layers") as several:
+        read_footprints(path, crs=None)
+    assert several.value.hint == "choose one of: houses, sheds"
+
+
+def test_ground_is_read_where_there_is_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "layers.gpkg"
+    gpd.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs=UTM).to_file(path, layer="valid")
+    assert len(read_footprints(path, crs=None).polygons) == 1
+    gpd.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs=UTM).to_file(path, layer="gaps")
+    with pytest.raises(InputError, match="2 layers"):
+        read_footprints(path, crs=None)
 
 
 def test_layers_are_named_when_the_wrong_one_or_none_is_asked_for(tmp_path: Path) -> None:

@@ -163,6 +163,40 @@ def test_gaps_are_refused_where_there_is_room_for_one_layer(tmp_path: Path) -> N
         writer.write_gaps(np.array([box(0, 0, 1, 1)], np.object_))
 
 
+def test_ground_beside_the_footprints_is_a_layer_of_its_own_also_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_HELD_BYTES", 300)
+    path = tmp_path / "out.gpkg"
+    squares = np.array([box(k, 0, k + 1, 1) for k in range(10)], np.object_)
+    with FootprintWriter(path, crs=UTM) as writer:
+        writer.write_beside("valid", squares[:0])
+        for first in range(0, 10, 2):
+            writer.write(batch(first + 1, 2))
+            writer.write_beside("valid", squares[first : first + 2])
+        writer.write_beside("gaps", squares[:0])
+    assert [name for name, _ in pyogrio.list_layers(path)] == ["footprints", "valid", "gaps"]
+    assert pyogrio.read_dataframe(path, layer="valid").geometry.tolist() == squares.tolist()
+    assert pyogrio.read_info(path, layer="gaps", force_feature_count=True)["features"] == 0
+    assert len(pyogrio.read_dataframe(path, layer="footprints")) == 10
+
+
+def test_long_edges_of_ground_bend_with_the_crs(tmp_path: Path) -> None:
+    path = tmp_path / "out.gpkg"
+    with FootprintWriter(path, crs="EPSG:4326", target_crs=UTM) as writer:
+        writer.write_beside("valid", np.array([box(10, 40, 12, 41)], np.object_))
+    to_metres = Transformer.from_crs(4326, UTM, always_xy=True)
+    (ground,) = pyogrio.read_dataframe(path, layer="valid").geometry
+    outline = [to_metres.transform(longitude, 40) for longitude in np.linspace(10, 12, 777)]
+    assert shapely.distance(ground.exterior, shapely.points(outline)).max() < 0.05
+
+
+def test_ground_cannot_be_called_as_the_footprints_are(tmp_path: Path) -> None:
+    writer = FootprintWriter(tmp_path / "out.gpkg", crs=UTM, layer="valid")
+    with pytest.raises(OutputError, match="the footprints' layer is called 'valid'"):
+        writer.write_beside("valid", np.array([box(0, 0, 1, 1)], np.object_))
+
+
 def test_geojson_is_in_longitude_and_latitude_and_refuses_anything_else(tmp_path: Path) -> None:
     path = tmp_path / "out.geojsonl"
     with FootprintWriter(path, crs=UTM, target_crs="EPSG:4326") as writer:

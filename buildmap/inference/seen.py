@@ -1,0 +1,71 @@
+"""The ground that was seen where buildings are found one by one: no probability tells of it afterwards."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from buildmap.errors import Stopped
+from buildmap.execution.prefetch import prefetch
+from buildmap.inference.job import Job
+from buildmap.raster.area import Area
+from buildmap.raster.reader import RasterReader
+from buildmap.raster.windows import Window
+from buildmap.vector.valid_area import ValidArea
+
+_AHEAD = 2
+
+
+def seen_ground(
+    job: Job, reader: RasterReader, gaps: Sequence[Window], *, stop: Callable[[], bool]
+) -> Iterator[NDArray[np.object_]]:
+    """Read once more what is valid, core by core, and trace the ground of it.
+
+    Args:
+        job: What was predicted.
+        reader: Its raster, open.
+        gaps: Cores that could not be read, in predicted pixels: they are not tried again.
+        stop: Once it says True, no further core is read.
+
+    Yields:
+        Polygons on the map, (n,), at least one batch.
+
+    Raises:
+        StorageError: If the raster cannot be read.
+        Stopped: If `stop` said so before all was done.
+    """
+    plan, scale = job.cutting.plan, job.cutting.scale
+    area = None
+    if job.area is not None:
+        area = Area(shapely.get_parts(shapely.from_wkb(job.area)), reader.grid)
+    ground = ValidArea(plan.width, transform=reader.grid.transform)
+    read = partial(_valid, reader, area, frozenset(gaps), scale)
+    with closing(prefetch(read, (planned.core for planned in plan), workers=1, ahead=_AHEAD)) as parts:
+        row: list[NDArray[np.bool_]] = []
+        for part in parts:
+            if stop():
+                raise Stopped(
+                    "interrupted while valid ground was traced", hint="run the same command again to resume"
+                )
+            row.append(part)
+            if len(row) == plan.columns:
+                ground.push(np.concatenate(row, axis=1))
+                yield ground.take()
+                row = []
+    ground.finish()
+    yield ground.take()
+
+
+def _valid(
+    reader: RasterReader, area: Area | None, gaps: frozenset[Window], scale: int, core: Window
+) -> NDArray[np.bool_]:
+    """Tell of each pixel of a core whether it has data and is wanted."""
+    shape = core.height, core.width
+    is_wanted = core.scaled(scale) not in gaps and (area is None or area.touches(core))
+    if not is_wanted or not reader.has_data(core):
+        return np.zeros(shape, np.bool_)
+    valid = np.ones(shape, np.bool_) if reader.all_valid else reader.read(core).valid
+    return valid if area is None else valid & ~area.outside(core)

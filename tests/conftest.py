@@ -30,6 +30,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let processes that tests start take one thread, too: there are as many tests as cores."""
+    if config.option.markexpr == "not benchmark":
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Share the plain run out among the cores; what is measured has the machine to itself."""
     if config.option.markexpr == "not benchmark":

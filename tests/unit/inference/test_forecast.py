@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from shapely import box
 
 from buildmap.inference.forecast import forecast
@@ -31,7 +32,11 @@ def test_windows_that_nobody_wants_are_counted_as_skipped(tmp_path: Path) -> Non
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_disk_and_memory_grow_with_the_square_of_the_scale(tmp_path: Path) -> None:
+def test_disk_and_memory_grow_with_the_square_of_the_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildmap.inference.forecast.resident_bytes", lambda: 10**9)
+    monkeypatch.setattr("buildmap.inference.forecast.growth_bytes", lambda _: 0)
     scene = write_raster(tmp_path / "in.tif", np.full((3, 1000, 4000), 9, np.uint8))
     found = []
     for scale in (1, 8):

@@ -81,10 +81,11 @@ def test_the_race_ends_as_one_trial_after_another_would(
 
 
 @settings(max_examples=25)
-@given(st.permutations(range(1, 28)), st.integers(2, 4), st.integers(0, 5))
+@given(st.integers(0, 2**32), st.integers(2, 4), st.integers(0, 5))
 def test_where_the_ranking_never_changes_the_best_runs_to_the_end(
-    finals: list[int], reduction: int, seed: int
+    order: int, reduction: int, seed: int
 ) -> None:
+    finals = (1 + np.random.default_rng(order).permutation(27)).tolist()
     curves = [[final * epoch for epoch in range(1, 31)] for final in finals]
     ran = raced(curves, Halving(reduction=reduction, seed=seed))
     assert ran[int(np.argmax(finals))] == 30

@@ -23,8 +23,9 @@ from buildmap.errors import InputError
 from buildmap.preset.maps import MapLayer, MapRule, MapStyle
 from buildmap.schema import did_you_mean
 from buildmap.vector.crs import as_crs
+from buildmap.vector.locating import locate
 from buildmap.vector.projection import is_finite, projection
-from buildmap.vector.reader import Box, Repairs, column_names, locate, repair
+from buildmap.vector.reader import Box, Repairs, column_names, repair
 
 _TAGS = "other_tags"
 """The column in which GDAL puts the OpenStreetMap keys that have none: '"key"=>"value",...'."""

@@ -12,7 +12,8 @@ from pyproj import CRS
 from buildmap.errors import InputError, ResourceError
 from buildmap.vector.arrow import ArrowStreamable
 from buildmap.vector.crs import as_crs
-from buildmap.vector.reader import Source, check_columns, locate, target_crs
+from buildmap.vector.locating import locate
+from buildmap.vector.reader import Source, check_columns, target_crs
 
 GEOMETRY = ""
 """Name of the column of the stream with the geometries as WKB; no attribute is called so."""

@@ -1,6 +1,5 @@
 """Reading polygons from any vector file, repaired; what cannot be used is dropped and counted."""
 
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +14,10 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from pyproj import CRS, Transformer
 
-from buildmap.errors import InputError, MissingInput
+from buildmap.errors import InputError
 from buildmap.schema import did_you_mean
 from buildmap.vector.crs import as_crs
+from buildmap.vector.locating import locate
 from buildmap.vector.projection import is_finite, projection
 from buildmap.vector.writing.formats import GAPS_LAYER, VALID_LAYER
 
@@ -440,28 +440,6 @@ def _rings_closed() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non closed ring", RuntimeWarning)
         yield
-
-
-def locate(path: Path) -> str:
-    """Name the file for GDAL, also where pyogrio would read a part of the name as something else.
-
-    Raises:
-        MissingInput: If it does not exist, or is not readable.
-        InputError: If it is empty, or a folder.
-    """
-    text = str(path)
-    if text.startswith("/vsi"):
-        return text
-    if not path.exists():
-        raise MissingInput(f"{path} does not exist")
-    if path.is_dir() and path.suffix.lower() != ".gdb":
-        raise InputError(f"{path} is a folder, not a vector file")
-    if not os.access(path, os.R_OK):
-        raise MissingInput(f"{path} is not readable")
-    if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f"{path} is empty (0 bytes)")
-    absolute = str(path.resolve())
-    return f"/vsisubfile/0,{absolute}" if set(absolute) & set("!?;\n\r\t") else absolute
 
 
 def _layers(path: Path, source: str) -> dict[str, str | None]:

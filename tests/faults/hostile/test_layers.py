@@ -119,7 +119,6 @@ CONNECTING = {
 }
 
 
-@pytest.mark.xfail(reason="GDAL follows what a layer names; nothing looks at it before", strict=True)
 @pytest.mark.parametrize("name", CONNECTING)
 def test_no_layer_makes_a_connection(tmp_path: Path, name: str) -> None:
     with listening(tmp_path) as listener:

@@ -11,12 +11,13 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+from shapely import box
 from typer.testing import CliRunner
 
 from buildmap.cli.app import app
 from tests.cli.test_train import TOML
 from tests.networks import write_onnx
-from tests.scenes import blocks_mask, houses_image, write_raster, write_training_data
+from tests.scenes import blocks_mask, houses_image, write_layer, write_raster, write_training_data
 
 WRITES = "write,pwrite64,writev,ftruncate"
 TRAINING = ["train", "data", "t.safetensors", "--preset", "p.toml", "--device", "cpu"]
@@ -24,9 +25,15 @@ VERBS = {
     "predict": ["predict", "in.tif", "o.tif", "--model", "m.onnx"],
     "predict-layer": ["predict", "in.tif", "o.gpkg", "--model", "m.onnx"],
     "vectorize": ["vectorize", "p.tif", "v.gpkg"],
+    "change": ["change", "before.gpkg", "after.gpkg", "c.gpkg"],
     "train": TRAINING,
 }
-"""Every verb that goes on where it was killed; the third word is its output."""
+"""Every verb whose work a kill may cut short."""
+
+
+def output_of(arguments: Sequence[str]) -> Path:
+    """Name what a command writes."""
+    return Path(arguments[3 if arguments[0] == "change" else 2])
 
 
 def write_scene(folder: Path, side: int = 300) -> Path:
@@ -39,6 +46,12 @@ def write_scene(folder: Path, side: int = 300) -> Path:
         dataset.scales = (1 / 254,)
     write_onnx(folder / "m.onnx")
     write_training_data(folder / "data")
+    for name, dx in (("before", 0), ("after", 3)):
+        houses = [
+            box(4e5 + 30 * n % 900 + dx, 5e6 + n, 4e5 + 30 * n % 900 + dx + 12, 5e6 + n + 9)
+            for n in range(0, 900, 10)
+        ]
+        write_layer(folder / f"{name}.gpkg", houses[dx:])
     (folder / "p.toml").write_text(TOML)
     return folder
 

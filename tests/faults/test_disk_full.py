@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from buildmap.publish import workspace
-from tests.faults.injection import TRAINING, VERBS, command, content, run, run_with, write_scene
+from tests.faults.injection import TRAINING, VERBS, command, content, output_of, run, run_with, write_scene
 
 OLD = b"the old output"
 
@@ -26,14 +26,15 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("predict", "o.tif", 4, "strips"),
         ("vectorize", "bands/000000.tmp", 1, None),
         ("vectorize", "part.gpkg", 10, "bands"),
+        ("change", "part.gpkg", 10, None),
     ],
-    ids=["part", "raster", "spool", "layer"],
+    ids=["part", "raster", "spool", "layer", "changes"],
 )
 def test_a_full_disk_is_said_and_what_is_done_is_kept(
     verb: str, file: str, write: int, kept: str | None
 ) -> None:
     arguments = [*VERBS[verb], "--overwrite"]
-    output = Path(arguments[2]).resolve()
+    output = output_of(arguments).resolve()
     output.write_bytes(OLD)
     code, err = run_with(f"error=ENOSPC:when={write}+", workspace(output) / file, arguments)
     assert code == 74, err

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from buildmap.publish import workspace
-from tests.faults.injection import VERBS, command, content, run, run_with, write_scene
+from tests.faults.injection import VERBS, command, content, output_of, run, run_with, write_scene
 
 KILLS = int(os.environ.get("BUILDMAP_KILLS", "1"))
 """For each verb."""
@@ -30,7 +30,7 @@ def finish(arguments: list[str]) -> object:
     """Run to the end, in this process; give what the output says."""
     code, _, err = run(*arguments, "-q")
     assert code == 0, err
-    return content(Path(arguments[2]))
+    return content(output_of(arguments))
 
 
 def kill_within(output: Path, arguments: list[str], delay_s: float) -> None:
@@ -54,7 +54,7 @@ def test_kills_at_random_moments_change_no_byte(verb: str) -> None:
     if verb == "train" and KILLS == 1:
         pytest.skip("integration/test_train.py kills a training; BUILDMAP_KILLS=2 and more does so here, too")
     arguments = [*VERBS[verb], "--overwrite"]
-    output = Path(arguments[2])
+    output = output_of(arguments)
     began = time.monotonic()
     expected = finish(arguments)
     work_s = time.monotonic() - began
@@ -83,7 +83,7 @@ def test_kills_at_random_moments_change_no_byte(verb: str) -> None:
 )
 def test_a_kill_in_the_middle_of_a_file_leaves_the_old_output(verb: str, file: str, write: int) -> None:
     arguments = [*VERBS[verb], "--overwrite"]
-    output = Path(arguments[2]).resolve()
+    output = output_of(arguments).resolve()
     expected = finish(arguments)
     output.write_bytes(OLD)
     at = workspace(output) / file

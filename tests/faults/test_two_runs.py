@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from buildmap.publish import staged
-from tests.faults.injection import VERBS, run, write_scene
+from tests.faults.injection import VERBS, output_of, run, write_scene
 
 
 @pytest.fixture(autouse=True)
@@ -17,14 +17,15 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("verb", ["predict", "predict-layer", "vectorize"])
+@pytest.mark.parametrize("verb", ["predict", "predict-layer", "vectorize", "change"])
 def test_the_second_is_told_who_holds_the_output(verb: str) -> None:
     arguments = VERBS[verb]
-    with staged(Path(arguments[2]), overwrite=False) as folder:
+    output = output_of(arguments)
+    with staged(output, overwrite=False) as folder:
         code, out, err = run(*arguments, "-q")
-        (folder / arguments[2]).touch()
+        (folder / output).touch()
     assert (code, out) == (75, "")
-    assert re.search(rf"another run \(pid {os.getpid()} on \S+ since \d{{4}}-.*\) holds {arguments[2]}", err)
+    assert re.search(rf"another run \(pid {os.getpid()} on \S+ since \d{{4}}-.*\) holds {output}", err)
     assert "hint: " in err
 
 

@@ -41,7 +41,8 @@ def kill_within(output: Path, arguments: list[str], delay_s: float) -> None:
         stderr=subprocess.DEVNULL,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    while process.poll() is None and not workspace(output).exists():
+    holder, own = output.with_name(f".{output.name}.lock.holder"), f"pid {process.pid} "
+    while process.poll() is None and not (holder.exists() and holder.read_text().startswith(own)):
         time.sleep(0.002)
     time.sleep(delay_s)
     process.send_signal(signal.SIGKILL)

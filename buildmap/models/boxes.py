@@ -1,6 +1,7 @@
 """Boxes that a detector begins with, and which of those that it ends with stay."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torchvision.ops import clip_boxes_to_image, nms
 
 from buildmap.models.pyramid import FIRST_SOUGHT
 
+_AREA_PX = 512 * 512
 _SMALLEST_PX = 1.0
 """Sides of the smallest building."""
 
@@ -31,6 +33,17 @@ def boxes_of_cells(generator: AnchorGenerator, features: Sequence[Tensor]) -> li
 def best(values: Tensor, most: int) -> Tensor:
     """Give the places of the highest of values (n,), the highest first, at most so many."""
     return values.topk(torch.sym_min(most, values.shape[0]))[1]
+
+
+def per_area(most: int, image_px: tuple[int, int]) -> int:
+    """Allow an image as many more as it is larger than 512 x 512: a window's size does not thin out towns.
+
+    Args:
+        most: In an image of that size or a smaller one.
+        image_px: Rows and columns.
+    """
+    rows, cols = image_px
+    return cast("int", torch.sym_max(most, most * rows * cols // _AREA_PX))  # a symbol where it is exported
 
 
 def keep_best(

@@ -20,7 +20,7 @@ from torchvision.ops import box_area
 
 from buildmap.models.blocks.precision import full_precision
 from buildmap.models.blocks.roi_head import SpatialAttention
-from buildmap.models.boxes import best, boxes_of_cells, keep_best
+from buildmap.models.boxes import best, boxes_of_cells, keep_best, per_area
 from buildmap.models.instance_branches import Branches
 from buildmap.models.instance_network import Objects
 from buildmap.models.instance_targets import Regions, match_regions
@@ -113,7 +113,7 @@ class PointDetector(Detector):
         """Find boxes in one image: scores (n_l,), codes (n_l, 4) and cells (n_l, 4) of each level."""
         boxes, scores = [], []
         for level_scores, codes, cells in levels:
-            top = best(level_scores, _POINTS_PER_LEVEL)
+            top = best(level_scores, per_area(_POINTS_PER_LEVEL, size_px))
             boxes.append(self.head.box_coder.decode(codes[top], cells[top]))
             scores.append(level_scores[top])
         limits = self._instances
@@ -124,7 +124,8 @@ class PointDetector(Detector):
             score_min=limits.score_min,
             nms_iou=limits.nms_iou,
         )
-        return kept[0][: limits.most], kept[1][: limits.most]
+        most = per_area(limits.most, size_px)
+        return kept[0][:most], kept[1][:most]
 
 
 def match_points(cells: Sequence[Tensor], boxes: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 
 from buildmap.models.blocks.precision import full_precision
-from buildmap.models.boxes import best, boxes_of_cells, keep_best
+from buildmap.models.boxes import best, boxes_of_cells, keep_best, per_area
 from buildmap.models.instance_branches import Branches
 from buildmap.models.instance_network import Objects
 from buildmap.models.instance_targets import Regions
@@ -151,7 +151,7 @@ class TwoStageDetector(Detector):
         """Choose within each level first: boxes of different levels do not suppress each other."""
         kept = []
         for level_logits, level_codes, level_anchors in zip(logits, codes, anchors, strict=True):
-            top = best(level_logits, _PROPOSED_PER_LEVEL)
+            top = best(level_logits, per_area(_PROPOSED_PER_LEVEL, image_px))
             boxes = self.proposer.box_coder.decode_single(level_codes[top], level_anchors[top])
             kept.append(
                 keep_best(
@@ -163,7 +163,7 @@ class TwoStageDetector(Detector):
                 )
             )
         boxes, scores = (torch.cat(parts) for parts in zip(*kept, strict=True))
-        return boxes[best(scores, _PROPOSED_PER_BUILDING * self._instances.most)]
+        return boxes[best(scores, per_area(_PROPOSED_PER_BUILDING * self._instances.most, image_px))]
 
     def _proposal_losses(
         self, logits: Tensor, codes: Tensor, anchors: Tensor, targets: list[dict[str, Tensor]]
@@ -186,7 +186,8 @@ class TwoStageDetector(Detector):
     def _keep(self, boxes: Tensor, scores: Tensor, image_px: tuple[int, int]) -> Found:
         limits = self._instances
         boxes, scores = keep_best(boxes, scores, image_px, score_min=limits.score_min, nms_iou=limits.nms_iou)
-        return boxes[: limits.most], scores[: limits.most]
+        most = per_area(limits.most, image_px)
+        return boxes[:most], scores[:most]
 
 
 def build(model: Model, bands: int) -> RegionNetwork:

@@ -68,7 +68,7 @@ class Instances:
     roi_px: int = 28
     """Side of the square of features that is looked at for each building."""
     most: int = 256
-    """Buildings in one image."""
+    """Buildings in an image of 512 x 512 pixels; a larger one may have as many more as it is larger."""
     nms_iou: float = 0.5
     """Of two boxes with a higher IoU only the better stays."""
     score_min: float = 0.05

@@ -243,7 +243,7 @@ def read_unrepaired(
     with clear_errors(path, source, name):
         wkb = pyogrio.raw.read(source, layer=name, columns=[])[2]
     for start in range(0, len(wkb), rows):
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             shapes = np.asarray(shapely.from_wkb(wkb[start : start + rows], on_invalid="fix"), np.object_)
         wkb[start : start + rows] = None
         yield shapes
@@ -321,7 +321,7 @@ def polygons_in(
     Raises:
         NotImplementedError: If there are curves.
     """
-    with np.errstate(invalid="ignore"):  # NaN coordinates are expected, and counted
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN coordinates are expected, and counted
         shapes = np.asarray(shapely.from_wkb(wkb, on_invalid="fix"), np.object_)
         polygons, row_of, repairs = repair(shapes, reproject=reproject)
     if bbox is not None:

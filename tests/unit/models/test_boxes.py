@@ -1,12 +1,13 @@
 """Which boxes stay, against torchvision's choice; and where the first ones are."""
 
+import pytest
 import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 
-from buildmap.models.boxes import best, boxes_of_cells, keep_best
+from buildmap.models.boxes import best, boxes_of_cells, keep_best, per_area
 
 IMAGE_PX = (96, 128)
 
@@ -57,3 +58,10 @@ def test_cells_are_torchvision_s_moved_to_the_middle_and_mirror_themselves() -> 
         [128.0, 0, 128, 0]
     )
     assert {tuple(box) for box in mirrored.tolist()} == {tuple(box) for box in torch.cat(ours).tolist()}
+
+
+@pytest.mark.parametrize(
+    ("size", "allowed"), [((512, 512), 100), ((64, 64), 100), ((1024, 1024), 400), ((512, 768), 150)]
+)
+def test_a_larger_image_may_have_as_many_more(size: tuple[int, int], allowed: int) -> None:
+    assert per_area(100, size) == allowed

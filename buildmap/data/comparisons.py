@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildmap.data.pairs import RASTER_SUFFIXES, VECTOR_SUFFIXES, bad_inputs
+from buildmap.data.pairs import RASTER_SUFFIXES, VECTOR_SUFFIXES, bad_inputs, is_there
 from buildmap.errors import InputError, MissingInput
 from buildmap.schema import did_you_mean
 
@@ -41,7 +41,7 @@ def find_comparisons(
     paths = {"prediction": prediction, "truth": truth, "image": image, "other": other}
     given = {name: path for name, path in paths.items() if path is not None}
     for path in given.values():
-        if not path.exists() and not str(path).startswith("/vsi"):
+        if not is_there(path) and not str(path).startswith("/vsi"):
             raise MissingInput(f"{path} does not exist")
     folders = {name for name, path in given.items() if _is_folder(path)}
     if not folders:
@@ -114,7 +114,7 @@ def _check_files(table: Path, pairs: Sequence[Comparison]) -> None:
         for number, pair in enumerate(pairs, 1)
         for name in _FILES
         if (path := getattr(pair, name)) is not None
-        and (path == table.parent or not (path.exists() or str(path).startswith("/vsi")))
+        and (path == table.parent or not (is_there(path) or str(path).startswith("/vsi")))
     ]
     if problems:
         raise MissingInput(str(bad_inputs(table, problems)))

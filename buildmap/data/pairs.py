@@ -116,7 +116,15 @@ def _by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, list[Path]]:
 
 
 def _is_pattern(root: Path, name: str) -> bool:
-    return _WILD.search(name) is not None and not (root / name).exists()
+    return _WILD.search(name) is not None and not is_there(root / name)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a file exists; a name that no file system takes is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _expand(root: Path, source: Source, pairs: list[Source], problems: list[str]) -> None:

@@ -81,6 +81,7 @@ def test_blobs_that_are_no_geometries_are_counted_or_refused(tmp_path: Path) -> 
             assert found == [len(SQUARES) - 1]
 
 
+@pytest.mark.filterwarnings("ignore:GPKG:RuntimeWarning")  # GDAL's, raised where Python cannot catch them
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data(), suffix=st.sampled_from(["gpkg", "fgb", "geojson"]))
 def test_a_damaged_layer(tmp_path: Path, data: st.DataObject, suffix: str) -> None:

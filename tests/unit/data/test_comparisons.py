@@ -150,3 +150,9 @@ def test_a_table_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None
     (tmp_path / "p.tif").write_bytes(b"II*\x00\xff\xfe")
     with pytest.raises(InputError, match="is no CSV file"):
         read_comparisons(tmp_path / "p.tif")
+
+
+def test_a_name_that_is_too_long_is_of_no_file(tmp_path: Path) -> None:
+    long = tmp_path / ("9" * 300)
+    with pytest.raises(MissingInput, match="does not exist"):
+        find_comparisons(long, tmp_path)

@@ -1,7 +1,6 @@
 """Boxes that a detector begins with, and which of those that it ends with stay."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -39,11 +38,13 @@ def per_area(most: int, image_px: tuple[int, int]) -> int:
     """Allow an image as many more as it is larger than 512 x 512: a window's size does not thin out towns.
 
     Args:
-        most: In an image of that size or a smaller one.
+        most: In an image of that size or a smaller one, and in any image once exported.
         image_px: Rows and columns.
     """
     rows, cols = image_px
-    return cast("int", torch.sym_max(most, most * rows * cols // _AREA_PX))  # a symbol where it is exported
+    if torch.compiler.is_exporting():  # a number that follows the image is not known to the exporter
+        return most
+    return max(most, most * rows * cols // _AREA_PX)
 
 
 def keep_best(

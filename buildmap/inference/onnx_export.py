@@ -1,6 +1,7 @@
 """From a torch network to one ONNX file that says the same of itself."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -47,8 +48,7 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
         dynamo=True,
         verbose=False,
     )
-    assert program is not None
-    model = program.model_proto
+    model = cast(torch.onnx.ONNXProgram, program).model_proto
     forget_origin(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: card_to_json(card)})
     onnx.save(model, path)

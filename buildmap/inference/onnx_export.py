@@ -48,7 +48,7 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
         dynamo=True,
         verbose=False,
     )
-    model = cast(torch.onnx.ONNXProgram, program).model_proto
+    model = cast("torch.onnx.ONNXProgram", program).model_proto
     forget_origin(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: card_to_json(card)})
     onnx.save(model, path)

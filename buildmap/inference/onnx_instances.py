@@ -79,7 +79,7 @@ def export_instances(network: InstanceNetwork, card: ModelCard, path: Path) -> N
             dynamo=True,
             verbose=False,
         )
-    model = cast(torch.onnx.ONNXProgram, program).model_proto
+    model = cast("torch.onnx.ONNXProgram", program).model_proto
     forget_origin(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: card_to_json(card)})
     onnx.save(model, path)

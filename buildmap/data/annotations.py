@@ -64,6 +64,16 @@ def move(
     return a * xs + b * ys + c, d * xs + e * ys + f
 
 
+def _touching(numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Say which pixels (rows, cols) have another number beside, above or below them; -1 is none."""
+    touching = np.zeros(numbers.shape, np.bool_)
+    for ours, theirs in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        meet = (numbers[ours] != numbers[theirs]) & (numbers[ours] >= 0) & (numbers[theirs] >= 0)
+        touching[ours] |= meet
+        touching[theirs] |= meet
+    return touching
+
+
 class RemovedPixels(Protocol):
     """Says which pixels of a mask are not to count as building."""
 
@@ -77,17 +87,28 @@ class RemovedPixels(Protocol):
 class FootprintTruth:
     """Annotations drawn as polygons: a pixel is building where its centre is inside one."""
 
-    def __init__(self, polygons: NDArray[np.object_], grid: Grid) -> None:
-        """Index (n,) polygons in the grid's CRS."""
+    def __init__(self, polygons: NDArray[np.object_], grid: Grid, *, part_attached: bool = False) -> None:
+        """Index polygons.
+
+        Args:
+            polygons: (n,) in the grid's CRS.
+            grid: Windows refer to it.
+            part_attached: Draw ground, one pixel on either side, where two touch.
+        """
         self.polygons = polygons
         self._index = FootprintIndex(polygons)
         self._grid = grid
+        self._part_attached = part_attached
 
     def draw(self, window: Window, *, out_shape: tuple[int, int]) -> Truth:
         rows, cols = out_shape
-        building = self._index.burn(
-            transform=chip_transform(self._grid, window, out_shape), height=rows, width=cols
-        )
+        placed = chip_transform(self._grid, window, out_shape)
+        if self._part_attached:
+            numbers = np.arange(len(self.polygons), dtype=np.int32)
+            drawn = self._index.burn_numbers(numbers, transform=placed, height=rows, width=cols)
+            building = (drawn >= 0) & ~_touching(drawn)
+        else:
+            building = self._index.burn(transform=placed, height=rows, width=cols)
         return Truth(building=building, known=np.ones(out_shape, np.bool_))
 
     def outline(self, window: Window, building: NDArray[np.bool_]) -> Buildings:

@@ -114,7 +114,7 @@ def open_truths(
         repairs,
         reader.grid,
         share=share,
-        seed=training.seed,
+        training=training,
         name=pair.image,
         keeps_whole=keeps_whole,
     )
@@ -148,19 +148,22 @@ def _footprint_truths(
     grid: Grid,
     *,
     share: float,
-    seed: int,
+    training: presets.Training,
     name: str,
     keeps_whole: bool,
 ) -> Truths:
+    def draw(polygons: NDArray[np.object_]) -> FootprintTruth:
+        return FootprintTruth(polygons, grid, part_attached=training.part_attached)
+
     thinned, fates = None, None
     if share > 0:
-        dropped = choose_polygons(polygons, grid.crs, share=share, seed=seed, name=name)
+        dropped = choose_polygons(polygons, grid.crs, share=share, seed=training.seed, name=name)
         x, y = shapely.get_coordinates(shapely.centroid(polygons)).T
         cols, rows = move(~grid.transform, x, y)
         fates = Fates(cols=cols, rows=rows, dropped=dropped)
-        thinned = FootprintTruth(polygons[~dropped], grid)
+        thinned = draw(polygons[~dropped])
     return Truths(
-        whole=FootprintTruth(polygons, grid) if keeps_whole else None,
+        whole=draw(polygons) if keeps_whole else None,
         thinned=thinned,
         fates=fates,
         footprints=len(polygons),

@@ -152,6 +152,9 @@ class Training:
     """Chooses the epoch whose weights are kept, on the validation ground."""
     patience_epochs: int | None = None
     """Stop after so many epochs without a better `metric`; absent means never."""
+    part_attached: bool = False
+    """Draw ground, one pixel on either side, where two footprints touch, so that a network learns to part
+    attached houses; of mask rasters, which do not know them apart, nothing changes."""
     drop_annotations: float = 0.0
     """Share of whole buildings that are taken out of the training annotations, by `seed`, 0..1."""
     test_share: float = 0.0

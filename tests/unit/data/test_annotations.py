@@ -67,6 +67,16 @@ def test_footprints_are_drawn_at_twice_the_gsd() -> None:
     assert np.array_equal(drawn.building, expected)
 
 
+def test_attached_footprints_are_parted_by_a_pixel_on_either_side_and_detached_ones_keep_all() -> None:
+    row = [(20, 10, 12, 8), (32, 10, 6, 8), (20, 18, 12, 5), (60, 40, 7, 7), (68, 40, 7, 7)]
+    windows = [Window(col_off=c, row_off=r, width=w, height=h) for c, r, w, h in row]
+    expected = to_mask(windows, HEIGHT, WIDTH) > 0
+    expected[10:18, 31:33] = False  # between the first and the one beside it
+    expected[17:19, 20:32] = False  # and the one below it
+    truth = FootprintTruth(np.array(to_polygons(windows), object), GRID, part_attached=True)
+    assert np.array_equal(truth.draw(GRID.window, out_shape=(HEIGHT, WIDTH)).building, expected)
+
+
 @pytest.mark.parametrize("value", [1, 255, 7])
 def test_a_mask_on_the_same_grid_is_taken_pixel_by_pixel(
     tmp_path: Path, truth: np.ndarray, value: int

@@ -66,6 +66,7 @@ def _opened(
     *,
     use: str = "train",
     share: float = 0.0,
+    part_attached: bool = False,
     seed: int = 0,
     ground: Window | None = None,
     gsd_m: float | None = None,
@@ -78,7 +79,9 @@ def _opened(
             reader,
             ground or reader.grid.window,
             pair=pair,
-            training=replace(make_preset(seed=seed).training, drop_annotations=share),
+            training=replace(
+                make_preset(seed=seed).training, drop_annotations=share, part_attached=part_attached
+            ),
             coco=CocoFiles(),
         )
         with closing(truths):
@@ -139,6 +142,18 @@ def test_what_is_drawn_follows_from_the_use_and_the_share_to_drop(
             assert truths.fates is None
         assert truths.footprints == (None if kind == "mask" else len(HOUSES))
         assert (truths.repairs is None) == (kind == "mask")
+
+
+@pytest.mark.parametrize("part_attached", [False, True])
+def test_attached_footprints_are_parted_where_the_preset_says(tmp_path: Path, part_attached: bool) -> None:
+    halves = [Window(col_off=20 + 10 * half, row_off=30, width=10, height=12) for half in range(2)]
+    annotations, image = _write_annotations(tmp_path, "footprints", halves), _write_image(tmp_path)
+    expected = to_mask(halves, ROWS, COLS) > 0
+    expected[30:42, 29:31] = not part_attached
+    with _opened(annotations, image, part_attached=part_attached) as (truths, _):
+        assert np.array_equal(_draw(truths.whole), expected)
+    with _opened(annotations, image, part_attached=part_attached, share=1e-9) as (truths, _):
+        assert np.array_equal(_draw(truths.thinned), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)

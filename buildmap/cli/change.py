@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildmap.cli.options import Json, Overwrite, Quiet, Wait, date, number
+from buildmap.cli.options import Format, Json, Layer, Overwrite, Quiet, Wait, date, number
 
 if TYPE_CHECKING:
     from buildmap.changes.columns import Status
@@ -117,17 +117,6 @@ Only = Annotated[
     str | None,
     typer.Option("--only", metavar="STATUS,...", help="Write rows of these only, such as added,removed."),
 ]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        "-f",
-        metavar="NAME",
-        help="GPKG, FlatGeobuf, GeoJSONSeq, Parquet or PMTiles; by OUTPUT's suffix if absent.",
-        autocompletion=lambda: ["GPKG", "FlatGeobuf", "GeoJSONSeq", "Parquet", "PMTiles"],
-    ),
-]
-Layer = Annotated[str, typer.Option("--layer", help="Name of the layer.")]
 TargetCrs = Annotated[
     str | None,
     typer.Option("--target-crs", metavar="EPSG:CODE", help="CRS of the layer; BEFORE's if absent."),

@@ -91,6 +91,17 @@ PresetName = Annotated[
         autocompletion=lambda: list(preset_paths()),
     ),
 ]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="NAME",
+        help="GPKG, FlatGeobuf, GeoJSONSeq, Parquet or PMTiles; by OUTPUT's suffix if absent.",
+        autocompletion=lambda: ["GPKG", "FlatGeobuf", "GeoJSONSeq", "Parquet", "PMTiles"],
+    ),
+]
+Layer = Annotated[str, typer.Option("--layer", help="Name of the layer.")]
 Aoi = Annotated[
     Path | None,
     typer.Option(

@@ -8,8 +8,10 @@ import typer
 from buildmap.cli.options import (
     Aoi,
     Dask,
+    Format,
     Hysteresis,
     Json,
+    Layer,
     MinAreaM2,
     MinHoleM2,
     Outline,
@@ -68,17 +70,6 @@ KeepSteps = Annotated[
         "--keep-steps", readable=False, help="--method paper: a GeoPackage for what its steps make."
     ),
 ]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        "-f",
-        metavar="NAME",
-        help="GPKG, FlatGeobuf, GeoJSONSeq, Parquet or PMTiles; by OUTPUT's suffix if absent.",
-        autocompletion=lambda: ["GPKG", "FlatGeobuf", "GeoJSONSeq", "Parquet", "PMTiles"],
-    ),
-]
-Layer = Annotated[str, typer.Option("--layer", help="Name of the layer.")]
 FromLayer = Annotated[
     str | None, typer.Option("--from-layer", help="Layer to read, where SOURCE has several.")
 ]

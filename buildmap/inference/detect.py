@@ -5,20 +5,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from buildmap.errors import StorageError
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
+from buildmap.inference.cutting import Cutting
 from buildmap.inference.finding import Finding, FoundStrip
 from buildmap.inference.instance_backend import Found, InstanceBackend
+from buildmap.inference.meter import Meter
 from buildmap.inference.object_files import pack
 from buildmap.inference.objects import Seen, objects_in
-from buildmap.inference.segment import Cutting, Meter
+from buildmap.inference.window_reader import SeenWindow, WindowReader
 from buildmap.raster.area import Area
-from buildmap.raster.blend import Share
-from buildmap.raster.normalize import fill_invalid
 from buildmap.raster.reader import Reader
 from buildmap.raster.windows import PlannedWindow
 from buildmap.vector.instance_rules import Candidates, gather, no_candidates
@@ -44,10 +41,8 @@ class _Loaded:
     """A window, read."""
 
     step: _Step
-    image: NDArray[np.generic] | None = None
-    """(bands, rows, cols), padded to the stride; None where the network has nothing to see."""
-    valid: NDArray[np.bool_] | None = None
-    """(H, W) of what was read."""
+    seen: SeenWindow | None = None
+    """None where the network has nothing to see."""
     is_gap: bool = False
 
 
@@ -84,8 +79,8 @@ class Detector:
             area: Where buildings are wanted; everywhere when None.
             readers: Threads that read.
         """
-        self._reader, self._backend, self._cutting = reader, backend, cutting
-        self._finding, self._area, self._readers = finding, area, readers
+        self._backend, self._cutting, self._finding, self._readers = backend, cutting, finding, readers
+        self.windows = WindowReader(reader, backend.card, cutting, area)
         self.lanes = backend.lanes
         self.meter = Meter()
 
@@ -135,12 +130,6 @@ class Detector:
         """Read and predict a single window, to see what that takes."""
         self._draw(self._find(self._load(_Step(strip=0, column=0, planned=planned, left=0))))
 
-    def needs(self, placed: Share) -> bool:
-        """Tell, without reading, whether anything in a core can be valid and is wanted."""
-        if self._area is not None and not self._area.touches(placed.window):
-            return False
-        return self._reader.has_data(placed.window)
-
     def _steps(self, index: int) -> Iterator[_Step]:
         left = self._cutting.plan.windows(index)
         for row in self._cutting.plan.strip(index):
@@ -149,44 +138,33 @@ class Detector:
                 yield _Step(strip=index, column=column, planned=planned, left=left)
 
     def _load(self, step: _Step) -> _Loaded:
-        if not self.needs(self._cutting.share(step.planned)):
+        placed = self._cutting.share(step.planned)
+        if not self.windows.needs(placed):
             return _Loaded(step=step)
         try:
-            return self._read(step)
+            return _Loaded(step=step, seen=self.windows.read(step.planned, placed))
         except StorageError as error:
             if not self._cutting.skip_errors:
                 raise
             logger.warning("gap: %s", error)
             return _Loaded(step=step, is_gap=True)
 
-    def _read(self, step: _Step) -> _Loaded:
-        """Read a window, once more if that fails; nothing where nothing in its core is valid."""
-        try:
-            image = self._reader.read(step.planned.read)
-        except StorageError:
-            image = self._reader.read(step.planned.read)
-        if not image.valid[self._cutting.share(step.planned).cut].any():
-            return _Loaded(step=step)
-        down, across = (-extent % self._backend.card.stride for extent in image.valid.shape)
-        pixels = fill_invalid(image, self._backend.card.data)
-        if down or across:
-            pixels = np.pad(pixels, ((0, 0), (0, down), (0, across)), mode="edge")
-        return _Loaded(step=step, image=pixels, valid=image.valid)
-
     def _find(self, loaded: _Loaded) -> tuple[_Loaded, Found | None]:
-        if loaded.image is None:
+        if loaded.seen is None:
             return loaded, None
-        began = time.monotonic()
-        found = self._backend.detect(loaded.image)
-        self.meter.count(1, loaded.image.shape[1] * loaded.image.shape[2], time.monotonic() - began)
+        image, began = loaded.seen.image, time.monotonic()
+        found = self._backend.detect(image)
+        self.meter.count(1, image.shape[1] * image.shape[2], time.monotonic() - began)
         return loaded, found
 
     def _draw(self, seen: tuple[_Loaded, Found | None]) -> _Drawn:
         loaded, found = seen
-        if found is None or loaded.valid is None:
+        if found is None or loaded.seen is None:
             return _Drawn(step=loaded.step, objects=None, is_gap=loaded.is_gap)
         plan = self._cutting.plan
-        window = Seen(planned=loaded.step.planned, valid=loaded.valid, raster_px=(plan.width, plan.height))
+        window = Seen(
+            planned=loaded.step.planned, valid=loaded.seen.valid, raster_px=(plan.width, plan.height)
+        )
         return _Drawn(step=loaded.step, objects=objects_in(found, window, self._finding), is_gap=False)
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from buildmap.execution.memory import resident_bytes
 from buildmap.inference.backend import Backend
+from buildmap.inference.cutting import block_cache_bytes
 from buildmap.inference.devices import growth_bytes
 from buildmap.inference.instance_backend import InstanceBackend
 from buildmap.inference.prepare import Work
-from buildmap.inference.segment import block_cache_bytes
 from buildmap.inference.strips import Predictor, predictor
 from buildmap.raster.windows import PlannedWindow
 
@@ -45,7 +45,7 @@ def forecast(work: Work, backend: Backend | InstanceBackend, strips: list[int]) 
     windows = wanted = 0
     for index in strips:
         for row in plan.strip(index):
-            some = [planned for planned in row if maker.needs(work.job.cutting.share(planned))]
+            some = [planned for planned in row if maker.windows.needs(work.job.cutting.share(planned))]
             windows, wanted = windows + len(row), wanted + len(some)
             needed += some[: max(0, 2 - len(needed))]
     held, paces = resident_bytes(), [0.0]

@@ -15,8 +15,8 @@ from buildmap.errors import InputError
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
 from buildmap.inference.backend import Backend
+from buildmap.inference.cutting import Cutting
 from buildmap.inference.devices import growth_bytes
-from buildmap.inference.segment import Cutting
 from buildmap.preset import Data, Source
 from buildmap.raster.blend import accumulate, enlarge, finish, ramp_width
 from buildmap.raster.normalize import fill_invalid

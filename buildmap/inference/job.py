@@ -10,10 +10,12 @@ import shapely
 
 from buildmap.execution.progress import Silent
 from buildmap.inference.backend import Backend, load_backend
+from buildmap.inference.cutting import Cutting
 from buildmap.inference.devices import BackendOptions
 from buildmap.inference.finding import Finding
 from buildmap.inference.instance_backend import InstanceBackend
-from buildmap.inference.segment import Cutting, Measured, Meter, Segmenter, StripResult
+from buildmap.inference.meter import Measured, Meter
+from buildmap.inference.segment import Segmenter, StripResult
 from buildmap.raster.area import Area
 from buildmap.raster.blend import INVALID, NODATA, StripPart
 from buildmap.raster.grid import Grid

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from buildmap.execution.progress import Silent
 from buildmap.inference.backend import open_models
+from buildmap.inference.cutting import Cutting
 from buildmap.inference.detect import Detector
 from buildmap.inference.finding import FoundStrip
 from buildmap.inference.instance_backend import InstanceBackend
 from buildmap.inference.job import Job
+from buildmap.inference.meter import Measured, Meter
 from buildmap.inference.object_files import load, pack
 from buildmap.inference.objects import merging
-from buildmap.inference.segment import Cutting, Measured, Meter
 from buildmap.vector.instance_rules import Candidates, no_candidates
 from buildmap.vector.instances import Merger
 

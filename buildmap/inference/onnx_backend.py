@@ -1,34 +1,16 @@
 """Running an ONNX model through onnxruntime; works without torch."""
 
-import logging
-import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from buildmap.contract import METADATA_KEY, card_from_json
-from buildmap.errors import MismatchError, ResourceError
+from buildmap.errors import MismatchError
 from buildmap.inference.batches import Batches, largest_batch, out_of_memory
-from buildmap.inference.devices import (
-    DEFAULTS,
-    BackendOptions,
-    available_cores,
-    choose_lanes,
-    lanes_that_fit,
-    window_bytes,
-)
-from buildmap.inference.onnx_session import REFUSALS, choose_gpu, open_on_cpu, open_on_gpu
+from buildmap.inference.devices import DEFAULTS, BackendOptions
+from buildmap.inference.onnx_network import OnnxNetwork
 from buildmap.raster.blend import weigh
 from buildmap.raster.normalize import scale_pixels
-
-_GPU_LANES = 2
-"""One window is scaled and weighed on the CPU while the other is on the GPU."""
-_OUT_OF_MEMORY = re.compile(
-    r"Failed to allocate memory.*|std::bad_alloc|out of memory|CUDNN_STATUS_ALLOC_FAILED"
-)
-
-logger = logging.getLogger(__name__)
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,24 +37,14 @@ class OnnxBackend:
             MismatchError: If its network is not the one its card describes.
             ResourceError: If the device is not available to onnxruntime, or memory is too short.
         """
-        gpu = choose_gpu(options.device)
-        cores = options.threads or available_cores()
-        self.device, self.lanes = "cpu", choose_lanes(cores, options)
-        self._session = open_on_cpu(model, cores=cores, lanes=self.lanes)
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self.card = card_from_json(metadata.get(METADATA_KEY), where=str(model))
-        self._input = self._session.get_inputs()[0].name
+        self._network = OnnxNetwork(model, options)
+        self.card = self._network.card
         self._batches = Batches(options.batch or 1)
         self._check(model)
-        if gpu is not None:
-            self._move(model, gpu, options)
-        if self.device == "cpu":
-            self._fit(model, cores, options)
-        if options.precision in {"fp16", "bf16"} and not self.device.startswith("tensorrt"):
-            raise ResourceError(
-                f"precision {options.precision} asked for, but onnxruntime on {self.device} keeps the file's",
-                hint="--precision auto, a .safetensors model, or --device tensorrt",
-            )
+        self._network.move(
+            lambda side: self._run_empty(self.batch, side), self._fill_gpu if options.batch is None else None
+        )
+        self.device, self.lanes = self._network.device, self._network.lanes
 
     @property
     def batch(self) -> int:
@@ -97,13 +69,8 @@ class OnnxBackend:
         Raises:
             OutOfMemory: If they are too many, or too large.
         """
-        try:
-            output: NDArray[np.float32] = self._session.run(None, {self._input: images})[0]
-        except REFUSALS as error:
-            if found := _OUT_OF_MEMORY.search(str(error)):
-                raise out_of_memory(self.device, found[0]) from error
-            raise
-        return output
+        logits: NDArray[np.float32] = self._network.run(images)[0]
+        return logits
 
     def _scaled_logits(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
         try:
@@ -118,11 +85,7 @@ class OnnxBackend:
     def _check(self, model: Path) -> None:
         """Run the network once on a small image."""
         side, bands = 2 * self.card.stride, len(self.card.data.bands)
-        try:
-            found = self.logits(np.zeros((1, bands, side, side), np.float32)).shape
-        except REFUSALS as error:
-            told = " ".join(str(error).split())
-            raise MismatchError(f"{model} does not run on {bands} bands, as its card says: {told}") from error
+        found = self._network.run_small()[0].shape
         expected = (1, 1, self.card.scale * side, self.card.scale * side)
         if found != expected:
             raise MismatchError(
@@ -130,29 +93,12 @@ class OnnxBackend:
                 f"its card says scale {self.card.scale}, so {expected}"
             )
 
-    def _move(self, model: Path, gpu: str, options: BackendOptions) -> None:
-        """Go to a GPU; where that cannot be, stay on the CPU if nobody asked for the GPU."""
-        on_cpu = self._session, self.device, self.lanes
-        try:
-            self._session = open_on_gpu(model, self.card, gpu, image_name=self._input, options=options)
-            self.device, self.lanes = gpu, options.lanes or _GPU_LANES
-            if options.batch is None and gpu.startswith("cuda"):
-                self.lanes, batch = largest_batch(
-                    lambda windows: self._run_empty(windows, self.card.window_px), self.card, lanes=self.lanes
-                )
-                self._batches = Batches(batch)
-        except ResourceError as error:
-            if options.device != "auto":
-                raise
-            logger.warning("%s; going on with the CPU", error)
-            self._session, self.device, self.lanes = on_cpu
-
-    def _fit(self, model: Path, cores: int, options: BackendOptions) -> None:
-        """Have no more lanes than memory allows, and give their cores to those that stay."""
-        if options.max_memory_bytes is None:
-            return
-        lane_bytes = window_bytes(lambda side: self._run_empty(self.batch, side), self.card)
-        lanes = lanes_that_fit(self.lanes, lane_bytes, options)
-        if lanes < self.lanes:
-            self.lanes = lanes
-            self._session = open_on_cpu(model, cores=cores, lanes=lanes)
+    def _fill_gpu(self) -> None:
+        """Find the largest batch within the memory of a GPU; TensorRT would build an engine for each."""
+        if self._network.device.startswith("cuda"):
+            self._network.lanes, batch = largest_batch(
+                lambda windows: self._run_empty(windows, self.card.window_px),
+                self.card,
+                lanes=self._network.lanes,
+            )
+            self._batches = Batches(batch)

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import shapely
 
@@ -9,16 +10,16 @@ from buildmap.contract import ModelCard
 from buildmap.errors import InputError, OutputError
 from buildmap.execution.memory import bound_block_cache
 from buildmap.inference.backend import Backend, open_models
+from buildmap.inference.cutting import Cutting, block_cache_bytes
 from buildmap.inference.devices import available_cores, parse_devices
 from buildmap.inference.finding import MIN_SCORE, Finding
 from buildmap.inference.instance_backend import InstanceBackend
 from buildmap.inference.job import Job, plan_facts
 from buildmap.inference.options import Prediction, Running
-from buildmap.inference.segment import Cutting, block_cache_bytes
 from buildmap.raster.area import bounding_box
 from buildmap.raster.blend import ramp_width
-from buildmap.raster.grid import Grid
-from buildmap.raster.reader import RasterReader
+from buildmap.raster.grid import Bounds, Grid
+from buildmap.raster.reader import RasterReader, Reader
 from buildmap.raster.source import Source
 from buildmap.raster.windows import plan_evenly
 from buildmap.vector.outlining import Outlining
@@ -82,15 +83,15 @@ def prepare(
     reader = source.open()
     try:
         _check_pixels(reader, card)
-        _check_place(reader, is_layer=is_layer)
+        check_place(reader, is_layer=is_layer)
         job = Job(
             source=source,
             models=prediction.models,
             devices=devices,
             options=prediction.backend,
-            cutting=_cut(card, reader.grid, prediction),
+            cutting=cut(card, reader.grid, prediction),
             area=area,
-            readers=running.readers or _readers(devices[0]),
+            readers=running.readers or reading_threads(devices[0]),
             finding=finding,
         )
         job.area_on(reader.grid)  # refuses one that does not touch the raster
@@ -157,17 +158,35 @@ def _source(
     )
     if prediction.aoi is None:
         return source, None
+    with source.open() as reader:
+        box, wanted = area_in(prediction.aoi, reader.grid, around_px)
+    return replace(source, bbox=box), wanted
+
+
+def area_in(aoi: Path, grid: Grid, around_px: int = 0) -> tuple[Bounds, bytes]:
+    """Read the ground that is wanted of a grid.
+
+    Args:
+        aoi: Layer of polygons in any CRS.
+        grid: On which it lies.
+        around_px: So many pixels more around it.
+
+    Returns:
+        The box around it inside the grid, and the polygons as WKB, both in the CRS of the grid.
+
+    Raises:
+        InputError: If the layer cannot be read or has no polygon on the grid.
+    """
     from buildmap.vector.area_of_interest import read_area
 
-    with source.open() as reader:
-        crs, bounds, pixel = reader.grid.crs, reader.grid.bounds, reader.grid.transform
-    polygons = read_area(prediction.aoi, crs=crs, bounds=bounds, of="the raster")
+    bounds, pixel = grid.bounds, grid.transform
+    polygons = read_area(aoi, crs=grid.crs, bounds=bounds, of="the raster")
     left, bottom, right, top = bounding_box(polygons)
     across, down = (around_px * (abs(one) + abs(other)) for one, other in (pixel[:2], pixel[3:5]))
     left, bottom, right, top = left - across, bottom - down, right + across, top + down
     box = (max(left, bounds[0]), max(bottom, bounds[1]), min(right, bounds[2]), min(top, bounds[3]))
     wanted: bytes = shapely.to_wkb(shapely.geometrycollections(polygons))
-    return replace(source, bbox=box), wanted
+    return box, wanted
 
 
 def _check_pixels(reader: RasterReader, card: ModelCard) -> None:
@@ -179,7 +198,7 @@ def _check_pixels(reader: RasterReader, card: ModelCard) -> None:
         )
 
 
-def _check_place(reader: RasterReader, *, is_layer: bool) -> None:
+def check_place(reader: Reader, *, is_layer: bool) -> None:
     """Refuse to draw footprints nobody can place; tell where the GSD is unknown."""
     if reader.grid.pixel_size_m() is not None:
         return
@@ -192,7 +211,7 @@ def _check_place(reader: RasterReader, *, is_layer: bool) -> None:
     logger.warning("%s has no %s: predicted pixel by pixel, GSD unknown", reader.name, lacking)
 
 
-def _cut(card: ModelCard, grid: Grid, prediction: Prediction) -> Cutting:
+def cut(card: ModelCard, grid: Grid, prediction: Prediction) -> Cutting:
     """Cut the grid as the model wants it, or as the user does."""
     window_px = prediction.window_px or card.window_px
     halo_px = _halo_px(card, prediction)
@@ -222,7 +241,7 @@ def _halo_px(card: ModelCard, prediction: Prediction) -> int:
     return card.halo_px if prediction.halo_px is None else prediction.halo_px
 
 
-def _readers(device: str) -> int:
+def reading_threads(device: str) -> int:
     """Choose the number of reading threads: a GPU waits for decoding, a CPU's network does not."""
     cores = available_cores()
     return min(cores, _MOST_READERS if device != "cpu" else 2)

@@ -1,82 +1,30 @@
 """A raster through a network: windows in, finished strips out, reading and network and blending at once."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from buildmap.errors import StorageError
-from buildmap.execution.prefetch import Waiting, prefetch
+from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
 from buildmap.inference.backend import Backend
+from buildmap.inference.cutting import Cutting
+from buildmap.inference.meter import Meter
+from buildmap.inference.window_reader import SeenWindow, WindowReader
 from buildmap.raster.area import Area
-from buildmap.raster.blend import INVALID, Share, StripBuffer, StripPart, enlarge, share
-from buildmap.raster.normalize import fill_invalid
+from buildmap.raster.blend import INVALID, Share, StripBuffer, StripPart, enlarge
 from buildmap.raster.reader import Reader
 from buildmap.raster.seams import SeamAudit
-from buildmap.raster.windows import PlannedWindow, Window, WindowPlan
+from buildmap.raster.windows import PlannedWindow, Window
 
 logger = logging.getLogger(__name__)
 _PATIENCE_S = 10.0
 """How long a run that is asked to end may still take to finish its strip."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cutting:
-    """How a raster is cut into windows, and how they are joined again.
-
-    Windows, cores and halos are the raster's pixels. Shares and all that is made of them are predicted
-    pixels, which a model with a scale makes smaller: `scale` of them lie side by side on one of the raster's.
-    """
-
-    plan: WindowPlan
-    """All windows, in the raster's pixels."""
-    ramp_px: int
-    """Width of the ramp between two windows, in the raster's pixels."""
-    threshold: float
-    """At which the seam audit tells building from none."""
-    scale: int = 1
-    """Predicted pixels per pixel of the raster, along one axis."""
-    skip_errors: bool = False
-    """Leave a gap where the raster cannot be read, instead of stopping."""
-
-    @property
-    def predicted_width(self) -> int:
-        """Columns that are predicted."""
-        return self.scale * self.plan.width
-
-    @property
-    def predicted_ramp_px(self) -> int:
-        """Width of the ramp in predicted pixels."""
-        return self.scale * self.ramp_px
-
-    def share(self, planned: PlannedWindow) -> Share:
-        """Give what a window adds to the sums, in predicted pixels."""
-        return share(
-            planned.scaled(self.scale),
-            width=self.predicted_width,
-            height=self.scale * self.plan.height,
-            ramp_px=self.predicted_ramp_px,
-        )
-
-    def seen(self, placed: Share) -> tuple[Window, tuple[slice, slice]]:
-        """Give the raster's pixels under a share: the window of them, and which they are of those read."""
-        over, (rows, cols) = placed.window, placed.cut
-        window = Window(
-            col_off=over.col_off // self.scale,
-            row_off=over.row_off // self.scale,
-            width=over.width // self.scale,
-            height=over.height // self.scale,
-        )
-        return window, (self._undone(rows), self._undone(cols))
-
-    def _undone(self, part: slice) -> slice:
-        return slice(part.start // self.scale, part.stop // self.scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,81 +41,6 @@ class StripResult:
     """Of these, windows the network never saw: nothing in them was valid, or wanted."""
     gaps: tuple[Window, ...]
     """Cores of windows that could not be read, in predicted pixels."""
-
-
-@dataclass(slots=True)
-class Meter:
-    """Measures the stages while they run."""
-
-    windows: int = 0
-    """Windows the network has seen."""
-    pixels: int = 0
-    """Window pixels the network has seen."""
-    busy_s: float = 0.0
-    """Seconds in the network, summed over lanes."""
-    reading: Waiting = field(default_factory=Waiting)
-    """How long the network's stage has waited for the reading."""
-    began_s: float = field(default_factory=time.monotonic)
-    """Clock at the beginning."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def count(self, windows: int, pixels: int, seconds: float) -> None:
-        """Count one call of the network."""
-        with self._lock:
-            self.windows += windows
-            self.pixels += pixels
-            self.busy_s += seconds
-
-    def seconds_per_window(self) -> float:
-        """Give the mean pace so far."""
-        return (time.monotonic() - self.began_s) / max(self.windows, 1)
-
-    def measured(self, lanes: int) -> "Measured":
-        """Give the figures so far."""
-        seconds = time.monotonic() - self.began_s
-        return Measured(
-            pixels=self.pixels,
-            busy_s=self.busy_s,
-            lane_s=lanes * seconds,
-            waiting_s=self.reading.seconds,
-            seconds=seconds,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """Figures of the network's stage, of one process or of several together."""
-
-    pixels: int = 0
-    """Window pixels the network has seen."""
-    busy_s: float = 0.0
-    """Seconds in the network, summed over lanes."""
-    lane_s: float = 0.0
-    """Seconds that the lanes had, summed over them."""
-    waiting_s: float = 0.0
-    """Seconds of waiting for the reading, summed over processes."""
-    seconds: float = 0.0
-    """Seconds, summed over processes."""
-
-    def __add__(self, other: "Measured") -> "Measured":
-        return Measured(
-            **{name: getattr(self, name) + getattr(other, name) for name in Measured.__dataclass_fields__}
-        )
-
-    @property
-    def device_busy(self) -> float:
-        """Share of the time in which the network ran."""
-        return self.busy_s / self.lane_s if self.lane_s else 0.0
-
-    @property
-    def read_wait(self) -> float:
-        """Share of the time in which it waited for the reading."""
-        return self.waiting_s / self.seconds if self.seconds else 0.0
-
-    def told(self) -> str:
-        """Say in a few words how fast one process goes, and what holds it up."""
-        pace = self.pixels / max(self.seconds, 1e-9) / 1e6
-        return f"{pace:.1f} Mpx/s, device busy {self.device_busy:.0%}, read-wait {self.read_wait:.0%}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +97,8 @@ class Segmenter:
             area: Where predictions are wanted, on the predicted grid; everywhere when None.
             readers: Threads that read.
         """
-        self._reader, self._backend, self._cutting, self._area = reader, backend, cutting, area
-        self._readers = readers
+        self._backend, self._cutting, self._area, self._readers = backend, cutting, area, readers
+        self.windows = WindowReader(reader, backend.card, cutting, area)
         self.lanes = backend.lanes
         self.meter = Meter()
 
@@ -294,12 +167,6 @@ class Segmenter:
             )
         )
 
-    def needs(self, placed: Share) -> bool:
-        """Tell, without reading, whether anything in a window can be valid and is wanted."""
-        if self._area is not None and not self._area.touches(placed.window):
-            return False
-        return self._reader.has_data(self._cutting.seen(placed)[0])
-
     def _seconds_left(self, batch: _Batch) -> float:
         """Guess how long the rest of a strip takes."""
         plan, core = self._cutting.plan, batch.planned[-1].core
@@ -348,36 +215,22 @@ class Segmenter:
         invalid: list[NDArray[np.bool_] | None] = []
         gaps = []
         for planned, placed in zip(batch.planned, batch.shares, strict=True):
-            image, lost = None, None
-            if self.needs(placed):
+            seen = None
+            if self.windows.needs(placed):
                 try:
-                    image, lost = self._read(planned, placed)
+                    seen = self.windows.read(planned, placed)
                 except StorageError as error:
                     if not self._cutting.skip_errors:
                         raise
                     logger.warning("gap: %s", error)
                     gaps.append(planned.core.scaled(self._cutting.scale))
-            images.append(image)
-            invalid.append(lost)
+            images.append(None if seen is None else seen.image)
+            invalid.append(None if seen is None else self._invalid(seen, placed))
         return _Loaded(batch=batch, images=tuple(images), invalid=tuple(invalid), gaps=tuple(gaps))
 
-    def _read(
-        self, planned: PlannedWindow, placed: Share
-    ) -> tuple[NDArray[np.generic] | None, NDArray[np.bool_] | None]:
-        """Read a window, once more if that fails; nothing where nothing in its share is valid."""
-        try:
-            image = self._reader.read(planned.read)
-        except StorageError:
-            image = self._reader.read(planned.read)
-        valid = image.valid[self._cutting.seen(placed)[1]]
-        if not valid.any():
-            return None, None
-        stride = self._backend.card.stride
-        down, across = (-extent % stride for extent in image.valid.shape)
-        pixels = fill_invalid(image, self._backend.card.data)
-        if down or across:
-            pixels = np.pad(pixels, ((0, 0), (0, down), (0, across)), mode="edge")
-        return pixels, None if valid.all() else enlarge(~valid, self._cutting.scale)
+    def _invalid(self, seen: SeenWindow, placed: Share) -> NDArray[np.bool_] | None:
+        valid = seen.valid[self._cutting.seen(placed)[1]]
+        return None if valid.all() else enlarge(~valid, self._cutting.scale)
 
     def _predict(self, loaded: _Loaded) -> _Predicted:
         batch = loaded.batch
@@ -404,11 +257,3 @@ def _shape(planned: PlannedWindow, placed: Share) -> tuple[object, ...]:
     rows, cols = placed.cut
     edges = rows.start, rows.stop, cols.start, cols.stop
     return read.height, read.width, *edges, placed.down.tobytes(), placed.across.tobytes()
-
-
-def block_cache_bytes(reader: Reader, cutting: Cutting) -> int:
-    """Give the block cache that lets every block be decoded once: one row of windows, and a block more."""
-    native, plan = reader.native_grid, cutting.plan
-    down = native.height / reader.grid.height
-    rows = (plan.core_height_px + 2 * plan.halo_px) * down + 2 * 512
-    return int(rows * native.width * len(reader.bands) * reader.dtype.itemsize * 1.1)

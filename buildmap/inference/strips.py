@@ -19,10 +19,11 @@ from buildmap.inference.devices import available_cores
 from buildmap.inference.finding import SUFFIX, FoundStrip
 from buildmap.inference.instance_backend import InstanceBackend
 from buildmap.inference.job import Job, StripTask, gap
+from buildmap.inference.meter import Measured, Meter
 from buildmap.inference.options import Running
 from buildmap.inference.prepare import Work
-from buildmap.inference.segment import Measured, Meter, Segmenter, StripResult
-from buildmap.raster.blend import Share
+from buildmap.inference.segment import Segmenter, StripResult
+from buildmap.inference.window_reader import WindowReader
 from buildmap.raster.parts import PartRecord, write_part
 from buildmap.raster.seams import SeamAudit
 from buildmap.raster.windows import PlannedWindow, Window
@@ -36,14 +37,13 @@ class Predictor(Protocol):
 
     lanes: int
     meter: Meter
+    windows: WindowReader
 
     def strips(
         self, indices: Iterable[int], progress: Progress, stop: Callable[[], bool] = ...
     ) -> Iterator[tuple[int, Strip]]: ...
 
     def predict_one(self, planned: PlannedWindow) -> None: ...
-
-    def needs(self, placed: Share) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,5 @@
 """Running a `.safetensors` model through torch."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +10,13 @@ from torch import Tensor, nn
 
 from buildmap.contract import ModelCard
 from buildmap.errors import MismatchError
-from buildmap.inference.batches import Batches, largest_batch, out_of_memory
-from buildmap.inference.devices import (
-    DEFAULTS,
-    BackendOptions,
-    available_cores,
-    choose_lanes,
-    lanes_that_fit,
-    window_bytes,
-)
+from buildmap.inference.batches import Batches, largest_batch
+from buildmap.inference.devices import DEFAULTS, BackendOptions
 from buildmap.inference.folding import fold_normalization
-from buildmap.inference.torch_device import autocast_dtype, bound_vram, choose_device, is_out_of_memory
+from buildmap.inference.torch_device import TorchDevice, choose_device
 from buildmap.models.checkpoint import load_checkpoint
 from buildmap.raster.blend import ONE
 from buildmap.raster.normalize import pixel_scale
-
-_GPU_LANES = 2
-"""While the network runs on one batch, the next is copied."""
 
 
 def open_torch(model: Path, options: BackendOptions = DEFAULTS) -> "TorchBackend":
@@ -59,17 +46,14 @@ class TorchBackend:
             MismatchError: If its logits are not of the scale its card says.
             ResourceError: If memory is too short, or the device lacks the precision.
         """
-        self.card, self.device = card, choose_device(options.device)
-        self._device = torch.device(self.device)
-        self._dtype = autocast_dtype(self._device, options.precision)
+        self._device = TorchDevice(options)
+        self.card, self.device = card, self._device.name
         folded = fold_normalization(network, len(card.data.bands), card.stride)
-        self._network = folded.to(self._device).to(memory_format=torch.channels_last)
-        self._local = threading.local()
+        self._network = folded.to(self._device.torch).to(memory_format=torch.channels_last)
         self._batches = Batches(options.batch or 1)
-        if self._device.type == "cuda":
-            self._fit_gpu(options)
-        else:
-            self._fit_cpu(options)
+        self.lanes = self._device.share(options, card, lambda side: self._run_empty(self.batch, side))
+        if self._device.is_gpu and options.batch is None:
+            self._fill_gpu()
         self._check()
 
     @property
@@ -81,7 +65,7 @@ class TorchBackend:
         """Run the network on (B, C, H, W) in the raster's own numbers; gives (B, scale x H, scale x W)."""
 
         def run(part: NDArray[np.generic]) -> NDArray[np.float32]:
-            with self._on_device():
+            with self._device.computing():
                 return self._fetch(self._probability(part))
 
         return self._batches.run(run, images)
@@ -92,7 +76,7 @@ class TorchBackend:
         """Run the network, cut (rows, cols) out and weigh them; gives (B, rows, cols)."""
 
         def run(part: NDArray[np.generic]) -> NDArray[np.uint16]:
-            with self._on_device():
+            with self._device.computing():
                 summands = self._probability(part)[:, *cut].mul(ONE).mul_(self._send(weights))
                 # Kernels for uint16 are few: the same bits travel as int16.
                 return self._fetch(summands.to(torch.int32).to(torch.int16)).view(np.uint16)
@@ -101,7 +85,7 @@ class TorchBackend:
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on normalized images (B, C, H, W); gives (B, 1, scale x H, scale x W)."""
-        with self._on_device():
+        with self._device.computing():
             return self._fetch(self._logits(self._send(images)))
 
     def _probability(self, images: NDArray[np.generic]) -> Tensor:
@@ -115,47 +99,29 @@ class TorchBackend:
 
     def _logits(self, scaled: Tensor) -> Tensor:
         scaled = scaled.to(memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
+        with self._device.autocast():
             logits: Tensor = self._network(scaled)
         return logits.float()
 
     def _send(self, array: NDArray[np.generic]) -> Tensor:
         """Start copying to the device; the current stream waits for it, this thread does not."""
         tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-        if self._device.type == "cuda":
+        if self._device.is_gpu:
             tensor = tensor.pin_memory()
-        return tensor.to(self._device, non_blocking=True)
+        return tensor.to(self._device.torch, non_blocking=True)
 
     def _fetch(self, tensor: Tensor) -> NDArray[Any]:
         """Copy from the device, and wait until it is there."""
-        if self._device.type != "cuda":
+        if not self._device.is_gpu:
             return tensor.contiguous().numpy()
         pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         pinned.copy_(tensor, non_blocking=True)
-        torch.cuda.current_stream(self._device).synchronize()
+        torch.cuda.current_stream(self._device.torch).synchronize()
         return pinned.numpy()
-
-    @contextmanager
-    def _on_device(self) -> Iterator[None]:
-        """Compute without gradients, in a stream of this thread's own; tell when memory is short."""
-        try:
-            with torch.inference_mode(), self._stream():
-                yield
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
-                raise
-            raise out_of_memory(self.device, error) from error
-
-    def _stream(self) -> Any:
-        if self._device.type != "cuda":
-            return nullcontext()
-        if not hasattr(self._local, "stream"):
-            self._local.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        return torch.cuda.stream(self._local.stream)
 
     def _run_empty(self, windows: int, side: int) -> NDArray[np.float32]:
         images = np.zeros((windows, len(self.card.data.bands), side, side), self.card.data.dtype)
-        with self._on_device():
+        with self._device.computing():
             return self._fetch(self._probability(images))
 
     def _check(self) -> None:
@@ -168,25 +134,10 @@ class TorchBackend:
                 f"its card says scale {scale}"
             )
 
-    def _fit_cpu(self, options: BackendOptions) -> None:
-        """Share the cores among the lanes that memory allows."""
-        cores = options.threads or available_cores()
-        self.lanes = choose_lanes(cores, options)
-        if options.max_memory_bytes is not None:
-            lane_bytes = window_bytes(lambda side: self._run_empty(self.batch, side), self.card)
-            self.lanes = lanes_that_fit(self.lanes, lane_bytes, options)
-        torch.set_num_threads(-(-cores // self.lanes))
-
-    def _fit_gpu(self, options: BackendOptions) -> None:
+    def _fill_gpu(self) -> None:
         """Find the largest batch within the GPU's memory, or within what is allowed of it."""
-        if options.max_vram_bytes is not None:
-            bound_vram(self._device, options.max_vram_bytes)
-        if options.precision == "fp32":
-            torch.backends.cudnn.allow_tf32 = False
-        self.lanes = options.lanes or _GPU_LANES
-        if options.batch is None:
-            self.lanes, batch = largest_batch(
-                lambda windows: self._run_empty(windows, self.card.window_px), self.card, lanes=self.lanes
-            )
-            self._batches = Batches(batch)
-            torch.cuda.empty_cache()  # blocks for all lanes at once, which no lane asks for
+        self.lanes, batch = largest_batch(
+            lambda windows: self._run_empty(windows, self.card.window_px), self.card, lanes=self.lanes
+        )
+        self._batches = Batches(batch)
+        torch.cuda.empty_cache()  # blocks for all lanes at once, which no lane asks for

@@ -13,11 +13,11 @@ from buildmap.contract import ModelCard
 from buildmap.errors import StorageError
 from buildmap.execution.progress import Silent
 from buildmap.inference import detect
+from buildmap.inference.cutting import Cutting
 from buildmap.inference.detect import Detector
 from buildmap.inference.finding import Finding, FoundStrip
 from buildmap.inference.instance_backend import Found
 from buildmap.inference.object_files import load
-from buildmap.inference.segment import Cutting
 from buildmap.raster.area import Area
 from buildmap.raster.reader import Image, RasterReader
 from buildmap.raster.windows import Window, plan_evenly

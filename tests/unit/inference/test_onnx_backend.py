@@ -171,7 +171,7 @@ def test_lanes_follow_the_memory_that_is_allowed(monkeypatch: pytest.MonkeyPatch
         measured.append(card.window_px)
         return 200 * 10**6
 
-    monkeypatch.setattr("buildmap.inference.onnx_backend.window_bytes", window_bytes)
+    monkeypatch.setattr("buildmap.inference.onnx_network.window_bytes", window_bytes)
 
     def lanes(megabytes: int) -> int:
         options = BackendOptions(device="cpu", threads=3, lanes=3, max_memory_bytes=megabytes * 10**6)

@@ -15,7 +15,8 @@ from torch.nn.functional import interpolate
 from buildmap.contract import ModelCard
 from buildmap.errors import StorageError
 from buildmap.execution.progress import Silent
-from buildmap.inference.segment import Cutting, Segmenter, StripResult
+from buildmap.inference.cutting import Cutting
+from buildmap.inference.segment import Segmenter, StripResult
 from buildmap.raster.area import Area
 from buildmap.raster.blend import join, ramp_width, weigh
 from buildmap.raster.reader import Image, RasterReader
@@ -307,6 +308,6 @@ def test_only_what_lies_under_a_share_decides_whether_a_window_is_needed(tmp_pat
 
     with Knowing(path) as reader:
         segmenter = Segmenter(reader, Finer(), cut)
-        assert not any(segmenter.needs(cut.share(planned)) for planned in cut.plan)
+        assert not any(segmenter.windows.needs(cut.share(planned)) for planned in cut.plan)
     coarse = [cutting(320, 64).share(planned).window for planned in cut.plan]
     assert asked == coarse

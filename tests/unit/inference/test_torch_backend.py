@@ -155,7 +155,7 @@ def test_memory_that_runs_out_in_the_middle_halves_the_batch(caplog: pytest.LogC
 
 
 def test_lanes_follow_the_memory_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("buildmap.inference.torch_backend.window_bytes", lambda _run, _card: 200 * 10**6)
+    monkeypatch.setattr("buildmap.inference.torch_device.window_bytes", lambda _run, _card: 200 * 10**6)
     options = replace(CPU, lanes=3, max_memory_bytes=450 * 10**6)
     assert TorchBackend(trained(), CARD, options).lanes == 2
     with pytest.raises(ResourceError, match="needs 200 MB for one window, 100 MB are left"):

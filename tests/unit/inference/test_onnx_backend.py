@@ -1,10 +1,8 @@
 """onnxruntime as a backend: the right numbers, or a clear refusal."""
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
-from buildmap.contract import METADATA_KEY, ModelCard, card_to_json
-from buildmap.errors import InputError, MismatchError, ResourceError
+from buildmap.contract import METADATA_KEY, card_to_json
+from buildmap.errors import InputError, MismatchError
 from buildmap.inference.backend import builtin_model
 from buildmap.inference.devices import BackendOptions
 from buildmap.inference.onnx_backend import OnnxBackend, sigmoid
@@ -62,16 +60,6 @@ def test_weights_outside_the_file_are_never_read(tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     with pytest.raises(InputError):
         OnnxBackend(path)
-
-
-def test_cuda_that_is_not_there_is_an_error_and_never_the_cpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(ResourceError, match="device cuda asked for"):
-        OnnxBackend(write_onnx(tmp_path / "m.onnx"), BackendOptions(device="cuda"))
-    with pytest.raises(ResourceError, match="no device 'tpu'"):
-        OnnxBackend(write_onnx(tmp_path / "n.onnx"), BackendOptions(device="tpu"))
 
 
 def test_loading_a_model_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
@@ -163,26 +151,6 @@ def test_bits_do_not_depend_on_threads_lanes_or_who_calls_when() -> None:
     assert len({result.tobytes() for result in results}) == 1
 
 
-def test_lanes_follow_the_memory_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured: list[int] = []
-
-    def window_bytes(run: Callable[[int], object], card: ModelCard) -> int:
-        run(card.stride)
-        measured.append(card.window_px)
-        return 200 * 10**6
-
-    monkeypatch.setattr("buildmap.inference.onnx_network.window_bytes", window_bytes)
-
-    def lanes(megabytes: int) -> int:
-        options = BackendOptions(device="cpu", threads=3, lanes=3, max_memory_bytes=megabytes * 10**6)
-        return OnnxBackend(builtin_model(), options).lanes
-
-    assert [lanes(megabytes) for megabytes in (10_000, 599, 399)] == [3, 2, 1]
-    with pytest.raises(ResourceError, match="needs 200 MB for one window, 199 MB are left"):
-        lanes(199)
-    assert measured == [1536] * 4
-
-
 def test_a_window_that_does_not_fit_memory_is_an_error_with_a_hint() -> None:
     code = """if True:
         import resource, sys
@@ -203,43 +171,3 @@ def test_a_window_that_does_not_fit_memory_is_an_error_with_a_hint() -> None:
     assert "out of memory on cpu: Failed to allocate memory" in done.stdout
     assert "--max-memory" in done.stdout
     assert done.stderr == ""
-
-
-class Listed:
-    """Says it has CUDA; the machine has not, so onnxruntime quietly takes the CPU."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-        monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
-        monkeypatch.setattr("onnxruntime.preload_dlls", lambda: None)
-
-
-def test_cuda_that_fails_to_load_is_an_error_where_it_was_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Listed(monkeypatch)
-    with (
-        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
-        pytest.raises(ResourceError, match=r"device cuda:0 cannot be used: .* took CPU"),
-    ):
-        OnnxBackend(write_onnx(tmp_path / "m.onnx"), BackendOptions(device="cuda"))
-
-
-def test_cuda_that_fails_to_load_leaves_auto_on_the_cpu_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    Listed(monkeypatch)
-    with (
-        caplog.at_level(logging.WARNING, "buildmap"),
-        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
-    ):
-        backend = OnnxBackend(write_onnx(tmp_path / "m.onnx"))
-    assert backend.device == "cpu"
-    assert "cannot be used" in caplog.text
-    assert "going on with the CPU" in caplog.text
-    assert backend.probability(np.zeros((1, 3, 16, 16), np.uint8)).shape == (1, 16, 16)
-
-
-def test_half_precision_is_refused_where_the_file_decides(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match="precision bf16 asked for, but onnxruntime on cpu keeps"):
-        OnnxBackend(write_onnx(tmp_path / "m.onnx"), BackendOptions(device="cpu", precision="bf16"))

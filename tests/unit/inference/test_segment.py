@@ -295,19 +295,3 @@ def test_a_gap_is_told_in_predicted_pixels(tmp_path: Path) -> None:
     assert result.gaps == (Window(col_off=384, row_off=0, width=256, height=256),)
     assert (result.part.rows[:, 384:640] == 255).all()
     assert (result.part.rows[:, 640 + 64 :] < 255).all()
-
-
-def test_only_what_lies_under_a_share_decides_whether_a_window_is_needed(tmp_path: Path) -> None:
-    path, cut = noise(tmp_path, 64, 320), cutting(320, 64, scale=4)
-    asked = []
-
-    class Knowing(RasterReader):
-        def has_data(self, window: Window) -> bool:
-            asked.append(window)
-            return False
-
-    with Knowing(path) as reader:
-        segmenter = Segmenter(reader, Finer(), cut)
-        assert not any(segmenter.windows.needs(cut.share(planned)) for planned in cut.plan)
-    coarse = [cutting(320, 64).share(planned).window for planned in cut.plan]
-    assert asked == coarse

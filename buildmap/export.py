@@ -63,6 +63,7 @@ def export(
     *,
     int8: bool = False,
     material: Material | None = None,
+    deepness: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ExportSummary:
@@ -73,6 +74,7 @@ def export(
         output: `.onnx`.
         int8: Quantize; needs `material`.
         material: Where it is given, window and halo are measured on it and written into the card.
+        deepness: Write it for the QGIS plugin Deepness, not for `predict`.
         overwrite: Replace an existing output.
         progress: Hears of each measurement.
 
@@ -89,8 +91,11 @@ def export(
     check_distinct(output, model)
     if output.suffix.lower() != ".onnx":
         raise OutputError(f"{output} does not end in .onnx", hint=f"{output.stem}.onnx")
-    if model.suffix.lower() == ".onnx" and material is None:
-        raise InputError(f"{model} is ONNX already", hint="--data DIR measures its halo, and allows --int8")
+    if model.suffix.lower() == ".onnx" and material is None and not deepness:
+        raise InputError(
+            f"{model} is ONNX already",
+            hint="--data DIR measures its halo, and allows --int8; --deepness writes it for QGIS",
+        )
     listener = progress or Silent()
     with staged(output, overwrite=overwrite) as folder:
         whole = folder / output.name
@@ -102,6 +107,8 @@ def export(
             quantized = _quantize(whole, material.folder, preset, listener) if int8 else None
             _measure(whole, material.folder, preset, listener)
         card = _card(whole)
+        if deepness:
+            _fit_deepness(whole, card)
         size_mb = whole.stat().st_size / 1e6
     return ExportSummary(
         output=str(output),
@@ -151,6 +158,15 @@ def _write_float(model: Path, whole: Path) -> tuple[int | None, float | None]:
     if difference > TOLERANCE:
         raise MismatchError(f"ONNX differs from torch by {difference:.2g}, more than {TOLERANCE:.2g}")
     return sum(parameter.numel() for parameter in network.parameters()), difference
+
+
+def _fit_deepness(whole: Path, card: ModelCard) -> None:
+    """Replace the file by one that the plugin runs."""
+    import onnx
+
+    from buildmap.inference.deepness import fit_deepness
+
+    onnx.save(fit_deepness(onnx.load(whole, load_external_data=False), card), whole)
 
 
 def _check_measurable(card: ModelCard) -> None:

@@ -10,6 +10,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from buildmap.errors import OutputError
+from buildmap.execution.journal import missing_bytes
 from buildmap.execution.progress import Progress, Silent
 from buildmap.inference.forecast import Forecast, forecast
 from buildmap.inference.options import Prediction, Running
@@ -23,7 +24,7 @@ from buildmap.raster.dates import tags_of
 from buildmap.raster.parts import DamagedPart, PartRecord, read_rows
 from buildmap.raster.seams import SeamAudit, Seams, summarize
 from buildmap.raster.windows import Window
-from buildmap.raster.writer import write_cog
+from buildmap.raster.writer import COG_SHARE, write_cog
 from buildmap.vector.writing.formats import VALID_LAYER, format_of, is_vector
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def predict(
     names = raster if isinstance(raster, tuple) else (str(raster),)
     _check_output(output, names, prediction)
     work, backend = prepare(names, prediction, running, is_layer=is_vector(output))
-    with work.reader, _folder(output, running) as folder:
+    with work.reader, _folder(output, running, work.job.cutting.plan.strips) as folder:
         if running.restart:
             rmtree(folder / _STRIPS, ignore_errors=True)
         journal = journal_in(folder / _STRIPS, work)
@@ -235,12 +236,14 @@ def _check_output(output: Path, names: tuple[str, ...], prediction: Prediction) 
     check_distinct(output, *map(Path, names), *prediction.models, *layers)
 
 
-def _folder(output: Path, running: Running) -> AbstractContextManager[Path]:
+def _folder(output: Path, running: Running, strips: int) -> AbstractContextManager[Path]:
     """Claim the folder in which the output is made: alone, or together with other shards."""
+    share = None if is_vector(output) else COG_SHARE
+    needs = partial(missing_bytes, workspace(output) / _STRIPS, strips, output_share=share)
     if running.shard is None:
-        return staged(output, overwrite=running.overwrite, resume=True, wait_s=running.wait_s)
+        return staged(output, overwrite=running.overwrite, resume=True, wait_s=running.wait_s, needs=needs)
     claim = "shard-{}-of-{}".format(*running.shard)
-    return shared(output, overwrite=running.overwrite, claim=claim, wait_s=running.wait_s)
+    return shared(output, overwrite=running.overwrite, claim=claim, wait_s=running.wait_s, needs=needs)
 
 
 def _share(strips: int, shard: tuple[int, int] | None) -> list[int]:

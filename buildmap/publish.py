@@ -5,10 +5,11 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
@@ -16,11 +17,66 @@ from filelock import FileLock, Timeout
 from buildmap.errors import LockedError, OutputError, StorageError
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL_WORDS = ("No space left", "quota exceeded", "disk is full")
+"""What GDAL and SQLite say, who have no numbers."""
+_FULL_BYTES = 2**20
+"""With less than that free, a failure needs no other reason."""
+_REASON_WIDTH = 100
 _STREAMED_BYTES = 2**20
 
 
+class DiskFull(StorageError):
+    """The disk is full; `staged` adds how much more the run needs, where that is known."""
+
+    def __init__(self, path: Path, reason: str, *, free_bytes: int, needs_bytes: int | None = None) -> None:
+        """Say so.
+
+        Args:
+            path: What could not be written, or anything beside it.
+            reason: What the system says.
+            free_bytes: On its disk.
+            needs_bytes: What the rest of the run takes there, about; None where nobody knows.
+        """
+        free = f"{_told(free_bytes)} free on {path.parent.absolute()}"
+        needs = "" if needs_bytes is None else f", needs about {_told(needs_bytes)} more"
+        super().__init__(
+            f"disk full: {free}{needs} ({shorten(reason, _REASON_WIDTH)}: {path})",
+            hint="make room, and run the same command again",
+        )
+        self.path, self.reason, self.free_bytes = path, reason, free_bytes
+
+
+def write_failure(path: Path, reason: str, *, is_full: bool = False) -> StorageError:
+    """Say that a file could not be written: that the disk is full where it is, and how much is free.
+
+    Args:
+        path: The file.
+        reason: What the system, or a library, says of it.
+        is_full: The system says that the disk is; else the reason is looked at, and what is free.
+    """
+    free = shutil.disk_usage(path.parent).free
+    told = " ".join(reason.split())
+    if is_full or free < _FULL_BYTES or any(word in told for word in _FULL_WORDS):
+        return DiskFull(path, told, free_bytes=free)
+    return StorageError(
+        f"cannot write {path}: {told}", hint=f"{_told(free)} are free on {path.parent.absolute()}"
+    )
+
+
+def _told(size_bytes: int) -> str:
+    return f"{size_bytes / 1e3:.0f} kB" if size_bytes < 999_500 else f"{size_bytes / 1e6:,.0f} MB"
+
+
 @contextmanager
-def staged(output: Path, *, overwrite: bool, resume: bool = False, wait_s: float = 0) -> Iterator[Path]:
+def staged(
+    output: Path,
+    *,
+    overwrite: bool,
+    resume: bool = False,
+    wait_s: float = 0,
+    needs: Callable[[], int | None] = lambda: None,
+) -> Iterator[Path]:
     """Lend a private folder beside `output`; publish `folder / output.name` when the block ends well.
 
     The folder is `.NAME.buildmap` next to the output, so the final rename never crosses a file
@@ -32,6 +88,7 @@ def staged(output: Path, *, overwrite: bool, resume: bool = False, wait_s: float
         overwrite: Replace an old output.
         resume: Keep the folder of an unfinished run, for the next.
         wait_s: Seconds to wait for another run to end; the old output is looked for after that.
+        needs: Tells how many bytes the rest of the run takes, about; asked when the disk is full.
 
     Raises:
         OutputError: If the output exists and `overwrite` is False, or cannot be created there.
@@ -47,7 +104,8 @@ def staged(output: Path, *, overwrite: bool, resume: bool = False, wait_s: float
             if folder.exists() and not resume:
                 shutil.rmtree(folder)
             folder.mkdir(exist_ok=True)
-            yield folder
+            with _disk_errors(output, needs):  # before what is there goes
+                yield folder
             _publish(folder / output.name, output)
             done = True
         finally:
@@ -56,7 +114,14 @@ def staged(output: Path, *, overwrite: bool, resume: bool = False, wait_s: float
 
 
 @contextmanager
-def shared(output: Path, *, overwrite: bool, claim: str, wait_s: float = 0) -> Iterator[Path]:
+def shared(
+    output: Path,
+    *,
+    overwrite: bool,
+    claim: str,
+    wait_s: float = 0,
+    needs: Callable[[], int | None] = lambda: None,
+) -> Iterator[Path]:
     """Lend the folder of `staged` to one of several runs that fill it together; nothing is published.
 
     Args:
@@ -64,6 +129,7 @@ def shared(output: Path, *, overwrite: bool, claim: str, wait_s: float = 0) -> I
         overwrite: An old output is no obstacle.
         claim: What of the work this run does; two runs with the same claim exclude each other.
         wait_s: Seconds to wait for such a run to end.
+        needs: As in `staged`.
 
     Raises:
         OutputError: If the output exists and `overwrite` is False, or cannot be created there.
@@ -72,7 +138,7 @@ def shared(output: Path, *, overwrite: bool, claim: str, wait_s: float = 0) -> I
     """
     check_output(output, overwrite=overwrite)
     folder = workspace(output)
-    with _disk_errors(output), _locked(output, f".{claim}.lock", wait_s):
+    with _disk_errors(output, needs), _locked(output, f".{claim}.lock", wait_s):
         folder.mkdir(exist_ok=True)
         yield folder
 
@@ -139,16 +205,20 @@ def check_distinct(output: Path, *inputs: Path) -> None:
 
 
 @contextmanager
-def _disk_errors(output: Path) -> Iterator[None]:
+def _disk_errors(output: Path, needs: Callable[[], int | None] = lambda: None) -> Iterator[None]:
     try:
         yield
+    except DiskFull as error:
+        if not error.path.is_relative_to(workspace(output)):  # another output of the same run
+            raise
+        raise DiskFull(output, error.reason, free_bytes=error.free_bytes, needs_bytes=needs()) from error
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        free_mb = shutil.disk_usage(output.parent).free // 2**20
-        raise StorageError(
-            f"cannot write {output}: {error.strerror}", hint=f"{free_mb} MB are free in {output.parent}"
-        ) from error
+        failure = write_failure(output, str(error.strerror), is_full=error.errno in _FULL)
+        if isinstance(failure, DiskFull):
+            failure = DiskFull(output, failure.reason, free_bytes=failure.free_bytes, needs_bytes=needs())
+        raise failure from error
 
 
 @contextmanager

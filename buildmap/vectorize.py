@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from affine import Affine
 
 from buildmap.errors import InputError, OutputError
-from buildmap.execution.journal import Journal
+from buildmap.execution.journal import Journal, missing_bytes
 from buildmap.execution.progress import Progress, Silent
 from buildmap.execution.workers import executor_for
 from buildmap.polygonize.bands import SUFFIX, drawn_bands
 from buildmap.polygonize.job import BandJob, open_source, plan_facts, rows_per_band
 from buildmap.polygonize.seen import seen_ground
 from buildmap.provenance import Provenance, fingerprint_file
-from buildmap.publish import check_distinct, staged, streamed
+from buildmap.publish import check_distinct, staged, streamed, workspace
 from buildmap.raster.area import bounding_box
 from buildmap.raster.grid import Bounds
 from buildmap.raster.reader import RasterReader
@@ -167,7 +167,7 @@ def vectorize(
         seen = seen_ground(job, reader, area=area, progress=progress, stop=stop) if delivery.valid else None
         executor = executor_for(workers=running.workers, dask=running.dask)
         with (
-            _folder(output, running, resume=True) as folder,
+            _folder(output, running, bands=job.bands) as folder,
             _journal(folder, job, running) as journal,
             _steps_writer(delivery, job, running) as steps,
         ):
@@ -228,7 +228,7 @@ def refit_layer(
             f"{layer} is a layer: --method paper, --split, --outline subpixel and --valid need a raster",
             hint="give the raster of probability it was made from",
         )
-    with _folder(output, running, resume=False) as folder:
+    with _folder(output, running, bands=None) as folder:
         found = read_footprints(layer, crs=None, layer=from_layer)
         if found.crs is None:
             raise InputError(f"{layer} has no CRS", hint=f"ogr2ogr -a_srs EPSG:CODE with_crs.gpkg '{layer}'")
@@ -294,11 +294,14 @@ def _name(output: Path) -> str:
     return "footprints.fgb" if output == STREAM else output.name
 
 
-def _folder(output: Path, running: Running, *, resume: bool) -> AbstractContextManager[Path]:
-    """Claim the folder in which the output is made."""
+def _folder(output: Path, running: Running, *, bands: int | None) -> AbstractContextManager[Path]:
+    """Claim the folder in which the output is made, in so many bands, or at once."""
     if output == STREAM:
         return streamed(sys.stdout.buffer, _name(output))
-    return staged(output, overwrite=running.overwrite, resume=resume, wait_s=running.wait_s)
+    claim = partial(staged, output, overwrite=running.overwrite, wait_s=running.wait_s)
+    if bands is None:
+        return claim()
+    return claim(resume=True, needs=partial(missing_bytes, workspace(output) / _BANDS, bands))
 
 
 @contextmanager

@@ -11,10 +11,9 @@ from pyproj import CRS, Transformer
 
 from buildmap.errors import InputError
 from buildmap.metrics.ground import utm_crs
-from buildmap.vector.batches import find_source
 from buildmap.vector.geoparquet import is_geoparquet
 from buildmap.vector.measures import local_maps
-from buildmap.vector.reader import Box
+from buildmap.vector.reader import Box, find_source
 
 _BUILDINGS_PER_STRIP = 50_000
 _STRIP_M = 1_000.0

@@ -14,10 +14,15 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from buildmap.changes.buildings import Buildings, gather, no_buildings
+from buildmap.errors import InputError
 from buildmap.vector.matching import Overlaps, find_overlaps
 
 _DIGITS = 9  # beyond lies noise, which would decide at the thresholds
 _NO_ROW = np.iinfo(np.int64).max
+_MOST_COPIES = 20_000_000
+"""Pairs of buildings in one place: more take gigabytes, and tell that a layer holds copies."""
+_PILE = 1_000
+_ODD = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +79,14 @@ class Linker:
 
         Raises:
             ValueError: If a building reaches above the last `below`, or that was lower.
+            InputError: If thousands of buildings are copies of each other.
         """
         highest = max(below, *(part.store.bounds[:, 3].max(initial=-np.inf) for part in (before, after)))
         if not highest <= self._below:
             raise ValueError(f"y {highest} comes after y {self._below}")
         self._below = below
         sides = _Sides(gather(self._held.before, before), gather(self._held.after, after))
+        _refuse_piles(sides)
         links = self._links_of(sides, len(before), len(after))
         closed, still_open = _parted(sides, links, below)
         self._held, self._links = sides.take(still_open), _within(links, still_open)
@@ -124,6 +131,36 @@ class _Sides(NamedTuple):
 
     def take(self, rows: "_Rows") -> "_Sides":
         return _Sides(self.before.take(rows.before), self.after.take(rows.after))
+
+
+def _refuse_piles(sides: _Sides) -> None:
+    """Look for boxes that occur so often at both dates that their pairs would fill the memory."""
+    boxes = [part.store.bounds for part in sides]
+    if len(boxes[0]) * len(boxes[1]) <= _MOST_COPIES:
+        return
+    (before, befores), (after, afters) = map(_piles, boxes)
+    meet = (before[:, None, :2] < after[:, 2:]) & (before[:, None, 2:] > after[:, :2])
+    pairs = np.where(meet.all(axis=2), np.multiply.outer(befores, afters), 0)
+    if pairs.max(initial=0) > _MOST_COPIES:
+        worst, other = np.unravel_index(pairs.argmax(), pairs.shape)
+        left, bottom = before[worst, :2].tolist()
+        raise InputError(
+            f"{befores[worst]:,} buildings of BEFORE and {afters[other]:,} of AFTER are copies in one place, "
+            f"at {left:.9g}, {bottom:.9g}",
+            hint="keep one of each: ogr2ogr -dialect SQLite -sql 'SELECT * FROM layer GROUP BY geom' ...",
+        )
+
+
+def _piles(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Give the boxes that occur often, (k, 4), and how often each does, (k,)."""
+    _, first, count = np.unique(_keys(boxes), return_index=True, return_counts=True)
+    often = count >= _PILE
+    return boxes[first[often]], count[often]
+
+
+def _keys(boxes: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Give (n,) numbers that are equal where (n, 4) boxes are."""
+    return np.asarray((np.ascontiguousarray(boxes).view(np.uint64) * _ODD).sum(axis=1))
 
 
 class _Rows(NamedTuple):

@@ -17,7 +17,7 @@ from buildmap.changes.examples import Example, by_status
 from buildmap.changes.findings import ChangeReport, DateFacts, StatusCount
 from buildmap.changes.imagery import Imagery, to_url
 from buildmap.errors import StorageError
-from buildmap.metrics.layout import Panel, Section, count
+from buildmap.metrics.layout import Panel, Section, count, length
 from buildmap.raster.grid import Bounds
 
 __all__ = ["ChangeReport", "DateFacts", "StatusCount", "render"]
@@ -88,11 +88,11 @@ def render(report: ChangeReport) -> str:
     page = environment.get_template("report.html.jinja").render(
         title=report.title,
         headlines=wording.headlines(report),
-        facts=wording.found_facts(report),
+        verdict=wording.verdict(report),
+        facts=wording.compared_facts(report),
         sections=_sections(report),
         galleries=_galleries(report),
-        column="13.75rem" if _rasters(report) < 2 else "24rem",
-        side_px=drawings.SIDE_PX,
+        layout="narrow" if _rasters(report) < 2 else "dates",
         outline_colors=_COLORS[: 3 if _rasters(report) else 2],
         made=wording.made_facts(report),
     )
@@ -125,7 +125,7 @@ def _sections(report: ChangeReport) -> list[Section]:
             panels=_arrows(report),
         ),
     ]
-    return [section for section in sections if section.tables or section.panels]
+    return [section for section in sections if not section.is_empty]
 
 
 def _maps(report: ChangeReport) -> tuple[Panel, ...]:
@@ -135,7 +135,7 @@ def _maps(report: ChangeReport) -> tuple[Panel, ...]:
         if not report.overview.counts[sort].any():
             continue
         most, cell_m = drawings.densest_cell(report.overview, sort, unit_m=report.unit_m)
-        caption = f"{status.capitalize()}; the largest disc is {count(most)} in a cell of {cell_m:,.4g} m."
+        caption = f"{status.capitalize()}; the largest disc is {count(most)} in a cell of {length(cell_m)}."
         svg = drawings.density_map(report.overview, sort, unit_m=report.unit_m, color=color)
         panels.append(Panel(svg=svg, caption=caption))
     return tuple(panels)
@@ -143,7 +143,7 @@ def _maps(report: ChangeReport) -> tuple[Panel, ...]:
 
 def _arrows(report: ChangeReport) -> tuple[Panel, ...]:
     blocks = report.shifts
-    if blocks is None or not len(blocks):
+    if blocks is None or not (blocks.source != "none").any():
         return ()
     longest_m = float(np.hypot(blocks.dx, blocks.dy).max()) * report.unit_m
     caption = f"At most {longest_m:,.2f} m, much enlarged, north up; pale: not from a block's own pairs."

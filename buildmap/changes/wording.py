@@ -31,6 +31,8 @@ _SOURCES = {
 }
 _FARTHEST = 10
 """Blocks shown one by one."""
+_LEAST_SHIFT_M = 0.005
+"""Shorter ones are told as none."""
 _LONGEST_ID = 80
 """Characters of a foreign id that are shown."""
 
@@ -52,14 +54,16 @@ def headlines(report: ChangeReport) -> list[Headline]:
     ]
 
 
-def found_facts(report: ChangeReport) -> list[tuple[str, str]]:
-    """Say in words what was compared, what was found, and what nobody can know."""
+def verdict(report: ChangeReport) -> list[str]:
+    """Say in words what was found, what waits for another date, and what nobody can know."""
+    return [told for told in (_found(report), _waiting(report), _not_judged(report)) if told]
+
+
+def compared_facts(report: ChangeReport) -> list[tuple[str, str]]:
+    """Say what was compared, and how far the dates lie apart."""
     facts = [
         ("Before", _date(report.before)),
         ("After", _date(report.after)),
-        ("Found", _found(report)),
-        ("Waiting", _waiting(report)),
-        ("Not judged", _not_judged(report)),
         ("Shift", "" if report.shifts is None else _shift(report.shifts, report.unit_m)),
     ]
     return [(name, value) for name, value in facts if value]
@@ -90,7 +94,7 @@ def status_tables(report: ChangeReport) -> tuple[Table, ...]:
 
 def shift_tables(blocks: ShiftBlocks, unit_m: float) -> tuple[Table, ...]:
     """Show where the shifts come from, and the blocks farthest from what is usual."""
-    if not len(blocks):
+    if not (blocks.source != "none").any():
         return ()
     way = np.stack([blocks.dx, blocks.dy], axis=1) * unit_m
     length = np.hypot(*way.T)
@@ -165,7 +169,7 @@ def numbers_of(example: Example, where: str) -> str:
     ]
     words = ["" if example.kind is None else example.kind, ", ".join(areas)]
     words.append("" if math.isnan(example.iou) else f"IoU {share(example.iou)}")
-    words.append("" if math.isnan(example.shift_m) else f"shift {measure(example.shift_m)} m")
+    words.append("" if not example.shift_m >= _LEAST_SHIFT_M else f"shift {measure(example.shift_m)} m")
     return "; ".join([*(word for word in words if word), where])
 
 

@@ -20,6 +20,8 @@ from buildmap import __version__
 from buildmap.cli.change import change
 from buildmap.cli.console import say
 from buildmap.cli.demo import demo
+from buildmap.cli.describe import describe
+from buildmap.cli.doctor import doctor
 from buildmap.cli.evaluate import evaluate
 from buildmap.cli.export import export
 from buildmap.cli.options import Quiet, Verbose
@@ -91,9 +93,11 @@ app.command(cls=_Command)(evaluate)
 app.command(cls=_Command)(predict)
 app.command(cls=_Command)(vectorize)
 app.command(cls=_Command)(change)
+app.command(cls=_Command)(describe)
 app.command(cls=_Command)(export)
 app.command(cls=_Command)(presets)
 app.command(cls=_Command)(demo)
+app.command(cls=_Command)(doctor)
 
 
 def _version(wanted: bool) -> None:

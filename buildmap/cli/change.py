@@ -80,7 +80,7 @@ ValidAfter = Annotated[
     typer.Option(
         "--valid-after",
         readable=False,
-        help="The same of the second date: nothing is gone where it had none.",
+        help="Raster or layer: where the second date had data; nothing is gone where it had none.",
     ),
 ]
 DateBefore = Annotated[

@@ -44,7 +44,10 @@ Pairs = Annotated[
 GsdM = Annotated[
     float,
     typer.Option(
-        "--gsd-m", min=0.01, callback=number, help="Side of a pixel in metres where both sides are layers."
+        "--gsd-m",
+        min=0.01,
+        callback=number,
+        help="Both are layers: length of the side of a pixel that they are drawn in, in metres.",
     ),
 ]
 Measures = Annotated[
@@ -60,13 +63,18 @@ Empty = Annotated[
     typer.Option(
         "--empty",
         metavar="epsilon|one|skip",
-        help="Nothing in nothing: 1 by an epsilon of 1e-4 (Sci-Net), exactly 1, or left out of means.",
+        help="Score where neither side has a building: 1 by an epsilon of 1e-4 (Sci-Net), 1, or none.",
         autocompletion=lambda: ["epsilon", "one", "skip"],
     ),
 ]
 BoundaryM = Annotated[
     float,
-    typer.Option("--boundary-m", min=0.001, callback=number, help="Width of boundary IoU and F, in metres."),
+    typer.Option(
+        "--boundary-m",
+        min=0.001,
+        callback=number,
+        help="How far boundaries may be apart, in metres: for boundary IoU and F1.",
+    ),
 ]
 CornerM = Annotated[
     float,
@@ -98,10 +106,15 @@ Image = Annotated[
 Other = Annotated[
     Path | None,
     typer.Option(
-        "--paired", metavar="OTHER", readable=False, help="Another prediction: is this one better? (Wilcoxon)"
+        "--paired",
+        metavar="OTHER",
+        readable=False,
+        help="Another prediction of the same ground: tells whether PREDICTION is better (Wilcoxon's test).",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the draws behind the intervals.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="Seed of the random draws behind the confidence intervals.")
+]
 Csv = Annotated[Path | None, typer.Option("--csv", readable=False, help="Table to write; - is stdout.")]
 Html = Annotated[Path | None, typer.Option("--html", readable=False, help="Report to write, one file.")]
 Errors = Annotated[

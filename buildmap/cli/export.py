@@ -38,6 +38,13 @@ DataPreset = Annotated[
         autocompletion=lambda: list(preset_paths()),
     ),
 ]
+Deepness = Annotated[
+    bool,
+    typer.Option(
+        "--deepness",
+        help="Write it for the QGIS plugin Deepness (windows of one size), not for predict.",
+    ),
+]
 
 
 def export(
@@ -46,6 +53,7 @@ def export(
     int8: Int8 = False,
     data: DataFolder = None,
     preset: DataPreset = None,
+    deepness: Deepness = False,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -69,7 +77,13 @@ def export(
 
     material = None if data is None else Material(folder=data, preset=chosen)
     summary = run(
-        model, output, int8=int8, material=material, overwrite=overwrite, progress=progress(quiet=quiet)
+        model,
+        output,
+        int8=int8,
+        material=material,
+        deepness=deepness,
+        overwrite=overwrite,
+        progress=progress(quiet=quiet),
     )
     report(summary, json=json, apart=("halo_table",))
     if not json and summary.halo_table:

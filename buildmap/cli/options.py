@@ -73,13 +73,17 @@ Wait = Annotated[
         metavar="SECONDS",
         min=0,
         callback=number,
-        help="Wait for another run to end.",
+        help="Wait so long for another run with the same output to end.",
     ),
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that do the work.")]
 Dask = Annotated[
     str | None,
-    typer.Option("--dask", metavar="ADDRESS|local", help="Work on a dask cluster: tcp://HOST:8786."),
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS|local",
+        help="Work on a dask cluster: tcp://HOST:8786; local starts one on this machine.",
+    ),
 ]
 Restart = Annotated[bool, typer.Option("--restart", help="Drop what an unfinished run has done.")]
 PresetName = Annotated[
@@ -119,7 +123,11 @@ Bbox = Annotated[
 Threshold = Annotated[
     float | None,
     typer.Option(
-        "--threshold", min=0, max=1, callback=number, help="Probability from which a pixel is a building."
+        "--threshold",
+        min=0,
+        max=1,
+        callback=number,
+        help="Probability from which a pixel is a building; the model's or raster's own if absent.",
     ),
 ]
 Method = Annotated[
@@ -135,7 +143,7 @@ SimplifyM = Annotated[
         "--simplify-m",
         min=0,
         callback=number,
-        help="--method simplify, with so many metres a corner may lie off; one pixel if absent.",
+        help="Selects --method simplify: metres that a corner may lie off; one pixel if absent.",
     ),
 ]
 Hysteresis = Annotated[
@@ -158,7 +166,7 @@ Seed = Annotated[
         min=0,
         max=1,
         callback=number,
-        help="Probability of those places, for --split.",
+        help="For --split: probability of the places that buildings grow from.",
     ),
 ]
 Outline = Annotated[

@@ -77,13 +77,26 @@ Tta = Annotated[
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "fp16", "bf16"],
-    typer.Option("--precision", help="Of a .safetensors model; auto is bf16 on a GPU."),
+    typer.Option(
+        "--precision",
+        help="Numbers that a .safetensors model computes in; auto is bf16 on a GPU, fp32 on a CPU.",
+    ),
 ]
 WindowPx = Annotated[
-    int | None, typer.Option("--window-px", min=1, help="Side of a window; the model's own if absent.")
+    int | None,
+    typer.Option(
+        "--window-px",
+        min=1,
+        help="Side of the windows that the network sees, in pixels; the model's own if absent.",
+    ),
 ]
 HaloPx = Annotated[
-    int | None, typer.Option("--halo-px", min=0, help="Context around a core; the model's own if absent.")
+    int | None,
+    typer.Option(
+        "--halo-px",
+        min=0,
+        help="Pixels of context that every window sees on each side; the model's own if absent.",
+    ),
 ]
 MaxMemory = Annotated[
     str | None, typer.Option("--max-memory", metavar="SIZE", help="Main memory for the network: 2G, 500M.")
@@ -111,7 +124,7 @@ MinScore = Annotated[
         min=0,
         max=1,
         callback=number,
-        help="Leave out buildings that such a model is less sure of; 0.5 if absent.",
+        help="With a model that finds buildings one by one: their lowest score; 0.5 if absent.",
     ),
 ]
 OnError = Annotated[

@@ -80,6 +80,29 @@ class Journal:
         return self.folder / f"{step:06}.json"
 
 
+def missing_bytes(folder: Path, steps: int, *, output_share: float | None = None) -> int | None:
+    """Tell about how much more disk a run will take, going by what it has done.
+
+    Args:
+        folder: Of its journal, in the folder in which the output is made.
+        steps: Of the whole run.
+        output_share: Bytes of the output, and of what it takes to make it, for each byte of the products;
+            None where the output grows with every step.
+
+    Returns:
+        None where nothing is done yet, or all that is known of is there.
+    """
+    products = [path.stat().st_size for path in folder.glob("[0-9]*") if path.suffix not in {".json", ".tmp"}]
+    if not products:
+        return None
+    beside = sum(path.stat().st_size for path in folder.parent.iterdir() if path.is_file())
+    spool, done = sum(products), len(products)
+    if output_share is None:
+        return (spool + beside) * (steps - done) // done or None
+    whole = spool * steps / done * (1 + output_share)
+    return max(round(whole - spool - beside), 0) or None
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     """Read a table; None where there is none, or it is damaged."""
     try:

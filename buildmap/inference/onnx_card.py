@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 
 from buildmap.contract import METADATA_KEY, ModelCard, card_to_json
+from buildmap.inference.deepness import DEEPNESS_KEYS, deepness_keys
 
 
 def forget_origin(model: onnx.ModelProto) -> None:
@@ -17,11 +18,17 @@ def forget_origin(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
+def put_card(model: onnx.ModelProto, card: ModelCard) -> None:
+    """Replace what a network in memory says of itself: our card, and the keys that Deepness reads."""
+    kept = {entry.key: entry.value for entry in model.metadata_props if entry.key not in DEEPNESS_KEYS}
+    own = deepness_keys(card) | {METADATA_KEY: card_to_json(card)}
+    onnx.helper.set_model_props(model, kept | own)
+
+
 def write_card(path: Path, card: ModelCard) -> None:
-    """Replace the card of an ONNX file; weights, graph and other metadata stay."""
+    """Replace the card of an ONNX file, and what it tells Deepness; weights, graph and the rest stay."""
     model = onnx.load(path, load_external_data=False)
-    kept = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, kept | {METADATA_KEY: card_to_json(card)})
+    put_card(model, card)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 

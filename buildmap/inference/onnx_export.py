@@ -8,11 +8,11 @@ import onnx
 import torch
 from torch import nn
 
-from buildmap.contract import METADATA_KEY, ModelCard, card_to_json
+from buildmap.contract import ModelCard
 from buildmap.errors import MismatchError
 from buildmap.inference.devices import BackendOptions
 from buildmap.inference.onnx_backend import OnnxBackend
-from buildmap.inference.onnx_card import forget_origin
+from buildmap.inference.onnx_card import forget_origin, put_card
 
 _OPSET = 18
 _NO_ONNX = frozenset({"upernet"})
@@ -24,7 +24,7 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
 
     Args:
         network: Maps (B, C, H, W) to logits (B, 1, scale x H, scale x W).
-        card: Written under the metadata key `buildmap`.
+        card: Written under the metadata key `buildmap`, and for the QGIS plugin Deepness under its own.
         path: Written in place; weights are inside the file.
 
     Raises:
@@ -50,7 +50,7 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
     )
     model = cast("torch.onnx.ONNXProgram", program).model_proto
     forget_origin(model)
-    onnx.helper.set_model_props(model, {METADATA_KEY: card_to_json(card)})
+    put_card(model, card)
     onnx.save(model, path)
 
 

@@ -1,14 +1,20 @@
 """What the comparisons of all pairs give together: intervals of the scores, and the report."""
 
+import math
 from collections.abc import Sequence
 from pathlib import PurePath
 
 import numpy as np
 
 from buildmap import __version__
+from buildmap.metrics.average_precision import concatenate
+from buildmap.metrics.cells import FN, FP
 from buildmap.metrics.counts import total
+from buildmap.metrics.curves import building_curves
+from buildmap.metrics.figures import Mark
 from buildmap.metrics.report import CellMap, Place, Report
 from buildmap.metrics.scoring import PairFindings
+from buildmap.metrics.sizes import NO_BUILDINGS
 from buildmap.metrics.statistics import (
     OBJECT_STATISTICS,
     PIXEL_STATISTICS,
@@ -56,18 +62,42 @@ def make_report(
     objects = total([found.counts for found in findings]).objects
     errors = () if objects is None else objects.outlines
     names = [PurePath(pair.prediction).name for pair in summary.pairs]
-    maps = [
-        CellMap(name=name, cell_m=found.cells.cell_px * (found.gsd_m or 1), iou=found.cells.iou())
-        for name, found in zip(names, findings, strict=True)
-    ]
+    worst_first = sorted(range(len(names)), key=lambda number: _rank(summary.pairs[number].scores.pixels.iou))
     return Report(
         summary=summary,
         title=f"How good is {names[0]}?" if len(names) == 1 else f"How good are {len(names)} maps?",
-        maps=tuple(maps),
+        maps=tuple(_cell_map(names[number], findings[number], number, places) for number in worst_first),
         ious=np.concatenate([np.empty(0), *(error.iou for error in errors)]),
         polis_m=np.concatenate([np.empty(0), *(error.polis_m for error in errors)]),
         area_errors=np.concatenate([np.empty(0), *(error.area_error for error in errors)]),
+        sizes=NO_BUILDINGS if objects is None else objects.sizes,
+        curves=() if objects is None else building_curves(concatenate(objects.ranked)),
         places=places,
         version=__version__,
         command=command,
     )
+
+
+def _cell_map(name: str, found: PairFindings, pair: int, places: tuple[Place, ...]) -> CellMap:
+    """Map what is wrong with one prediction, and number its worst places."""
+    invented, missed = (
+        np.where(found.cells.counted, found.cells.pixels[..., kind] / found.cells.cell_px**2, np.nan)
+        for kind in (FP, FN)
+    )
+    return CellMap(
+        name=name,
+        cell_m=found.cells.cell_px * (found.gsd_m or 1),
+        iou=found.cells.iou(),
+        invented=invented,
+        missed=missed,
+        marks=tuple(
+            Mark(number=number, row=place.cell[0], col=place.cell[1])
+            for number, place in enumerate(places, 1)
+            if place.pair == pair
+        ),
+    )
+
+
+def _rank(iou: float) -> float:
+    """Put what is undefined last."""
+    return math.inf if math.isnan(iou) else iou

@@ -1,8 +1,10 @@
 """The words of a report around its tables: the numbers to begin with, what was compared, how it was done."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from buildmap.metrics.layout import count, measure, share, signed, span
+from buildmap.metrics.layout import UNDEFINED, count, measure, share, signed, span
+from buildmap.metrics.statistics import Interval
 from buildmap.metrics.summary import Alignment, EvaluateSummary, PairSummary, Scores
 
 _EMPTY_RULES = {
@@ -33,14 +35,14 @@ def headlines(summary: EvaluateSummary) -> list[Headline]:
         Headline(
             name=name,
             value=share(value),
-            interval=span(intervals[column]) if column in intervals else "",
+            interval=_interval(intervals.get(column)),
             meaning=meaning,
         )
         for column, name, value, meaning in _shares(summary.total)
     ]
     outlines = summary.total.outlines
     if outlines is not None and outlines.pairs:
-        interval = f"{span(intervals['polis_m'], measure)} m" if "polis_m" in intervals else ""
+        interval = _interval(intervals.get("polis_m"), measure, " m")
         meaning = "Mean distance between the outlines of matched buildings (PoLiS)."
         value = f"{measure(outlines.polis_m.mean)} m"
         lines.append(Headline(name="Outline error", value=value, interval=interval, meaning=meaning))
@@ -114,6 +116,12 @@ def methods(summary: EvaluateSummary) -> list[str]:
             "correlation, from -1 (worse everywhere) to 1 (better everywhere)."
         )
     return notes
+
+
+def _interval(interval: Interval | None, show: Callable[[float | None], str] = share, unit: str = "") -> str:
+    """Format an interval, or nothing where there is none."""
+    shown = span(interval, show)
+    return "" if shown == UNDEFINED else f"{shown}{unit}"
 
 
 def _shares(scores: Scores) -> list[tuple[str, str, float, str]]:

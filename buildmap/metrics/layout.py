@@ -47,6 +47,20 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image and what it shows."""
+
+    url: str
+    """Address that holds all of it."""
+    alt: str
+    """What it shows, for who cannot see it."""
+    caption: str
+    """What is to be known of it."""
+    name: str
+    """Of what it is shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """One subject of the report."""
 
@@ -60,6 +74,15 @@ class Section:
     """May be empty where there are panels."""
     panels: tuple[Panel, ...]
     """Figures."""
+    key: tuple[tuple[str, str], ...] = ()
+    """What the colours of the pictures mean, as CSS values."""
+    pictures: tuple[Picture, ...] = ()
+    """Images."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing under the heading."""
+        return not (self.tables or self.panels or self.pictures)
 
 
 def share(value: float | None) -> str:
@@ -89,5 +112,25 @@ def signed(value: float | None, form: str = ",.2f") -> str:
     return _number(value, f"+{form}")
 
 
+def length(value: float) -> str:
+    """Format metres or kilometres that are near enough: three digits."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded / 1000:,g} km" if rounded >= 1000 else f"{rounded:g} m"
+
+
+def percent(part: float, whole: float) -> str:
+    """Format a share of something in whole percent; what is not all or nothing is not told as such."""
+    if not whole:
+        return UNDEFINED
+    shown = round(100 * part / whole)
+    if shown == 0 and part:
+        return "less than 1 %"
+    return "more than 99 %" if shown == 100 and part != whole else f"{shown:,} %"
+
+
 def _number(value: float | None, form: str) -> str:
-    return UNDEFINED if value is None or math.isnan(value) else f"{value:{form}}"
+    if value is None or math.isnan(value):
+        return UNDEFINED
+    shown = f"{value:{form}}"
+    nothing = f"{0.0:{form}}"
+    return nothing if shown == f"{-0.0:{form}}" else shown  # what rounds to nothing has no sign

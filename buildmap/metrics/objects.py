@@ -17,6 +17,7 @@ from buildmap.metrics.outlines import OutlineErrors, compare_outlines
 from buildmap.metrics.regions import SIZE_CLASSES_M2, Regions, size_class
 from buildmap.metrics.segmentation import Segmentation, count_segmentation, merged_and_split
 from buildmap.metrics.sides import Buildings
+from buildmap.metrics.sizes import NO_BUILDINGS, SizeCounts, count_sizes
 from buildmap.raster.windows import Window
 from buildmap.vector.matching import Matches, Overlaps, find_overlaps, match
 from buildmap.vector.measures import area_and_perimeter
@@ -71,6 +72,8 @@ class ObjectCounts:
     """Number and area per cell of ground."""
     by_size: tuple[tuple[Instances, ...], ...]
     """(size classes, `IOU_STEPS`); empty where not asked for."""
+    sizes: SizeCounts = NO_BUILDINGS
+    """By area."""
 
     def __add__(self, other: "ObjectCounts") -> "ObjectCounts":
         return ObjectCounts(
@@ -80,6 +83,7 @@ class ObjectCounts:
             outlines=self.outlines + other.outlines,
             cells=self.cells + other.cells,
             by_size=tuple(add_up(one, two) for one, two in zip(self.by_size, other.by_size, strict=True)),
+            sizes=self.sizes + other.sizes,
         )
 
 
@@ -183,6 +187,7 @@ def count_objects(
         outlines=tuple(outlines),
         cells=cells,
         by_size=count_by_size(comparison) if evaluation.by_size else (),
+        sizes=count_sizes(predicted.placed, true.placed, comparison.matches),
     )
 
 

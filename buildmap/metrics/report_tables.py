@@ -11,6 +11,7 @@ from buildmap.metrics.confusion import PixelScores
 from buildmap.metrics.instances import ObjectScores
 from buildmap.metrics.layout import Line, Table, count, measure, share, signed, span
 from buildmap.metrics.outlines import OutlineScores, Spread
+from buildmap.metrics.sizes import EDGES_M2, SizeCounts
 from buildmap.metrics.statistics import Interval
 from buildmap.metrics.summary import EvaluateSummary, GroupScores, Scores
 from buildmap.metrics.table import Cell, metrics, pair_name
@@ -110,6 +111,32 @@ def object_tables(summary: EvaluateSummary) -> tuple[Table, ...]:
         tables += _by_size("By size on the ground", "m²", sizes.by_size_m2)
         tables += _by_size("By size in pixels, as COCO", "px", sizes.by_size_px)
     return tuple(tables)
+
+
+def size_table(sizes: SizeCounts) -> Table | None:
+    """Tell of each size how many buildings there are, and what became of them."""
+    if not sizes.shown:
+        return None
+    lines = []
+    for number in sizes.shown:
+        true, found, mapped, right = (
+            counts[number] for counts in (sizes.true, sizes.found, sizes.mapped, sizes.right)
+        )
+        cells = (count(true), count(found), count(true - found), count(mapped), count(mapped - right))
+        lines.append(Line(name=_size_name(number), cells=cells))
+    return Table(
+        title="Buildings by size of the footprint",
+        head=("", "true", "found", "missed", "mapped", "invented"),
+        lines=tuple(lines),
+    )
+
+
+def _size_name(number: int) -> str:
+    if number == 0:
+        return f"below {EDGES_M2[0]:,.0f} m²"
+    if number == len(EDGES_M2):
+        return f"{EDGES_M2[-1]:,.0f} m² and more"
+    return f"{EDGES_M2[number - 1]:,.0f} to {EDGES_M2[number]:,.0f} m²"
 
 
 def cell_table(scores: Scores) -> Table | None:

@@ -1,5 +1,6 @@
 """Finding and drawing the ground where predictions are worst."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class WorstPlaces:
         """
         self._count = count
         self._places: list[Place] = []
+        self._pairs = 0
         self.image: Path | None = None
         """Raster to draw the places of the next pair on."""
 
@@ -67,37 +69,60 @@ class WorstPlaces:
             sides: Prediction and truth, open.
             threshold: Probability from which a pixel is a building.
         """
-        lowest = self._places[-1].wrong_px if len(self._places) == self._count else 0
+        pixel_m = _pixel_m(ground.grid)
+        lowest = _wrong_ground(self._places[-1]) if len(self._places) == self._count else 0
         for row, col in cells.worst(self._count):
             wrong = int(cells.pixels[row, col, [FP, FN]].sum())
-            if wrong <= lowest:
+            place = Place(
+                name=prediction.name,
+                pair=self._pairs,
+                cell=(row, col),
+                where="",
+                wrong_px=wrong,
+                wrong_m2=wrong * pixel_m**2,
+                iou=float(cells.iou()[row, col]),
+                picture=np.empty((0, 0, 3), np.uint8),
+                width_m=math.nan,
+            )
+            if _wrong_ground(place) <= lowest:
                 break
-            window = cells.window_of(row, col)
-            iou = float(cells.iou()[row, col])
-            self._places.append(self._draw(prediction, window, ground, sides, (threshold, wrong, iou)))
-        self._places.sort(key=lambda place: -place.wrong_px)
+            window = _busiest(cells.window_of(row, col), ground, sides, threshold)
+            self._places.append(self._draw(place, _squared(window, ground.window), ground, sides, threshold))
+        self._pairs += 1
+        self._places.sort(key=lambda place: -_wrong_ground(place))
         del self._places[self._count :]
 
     def _draw(
-        self,
-        prediction: Path,
-        cell: Window,
-        ground: Ground,
-        sides: tuple[Side, Side],
-        told: tuple[float, int, float],
+        self, place: Place, window: Window, ground: Ground, sides: tuple[Side, Side], threshold: float
     ) -> Place:
-        """Draw the part of a cell where most is wrong."""
-        threshold, wrong_px, iou = told
-        window = _busiest(cell, ground, sides, threshold)
-        masks = _masks(window, ground, sides, threshold)
+        """Draw a place as it looks in a window."""
         image = None if self.image is None else _crop(self.image, ground, window)
-        return Place(
-            name=prediction.name,
+        return replace(
+            place,
             where=_where(ground.grid.part(window)),
-            wrong_px=wrong_px,
-            iou=iou,
-            picture=draw_place(image, *masks),
+            picture=draw_place(image, *_masks(window, ground, sides, threshold)),
+            width_m=window.width * _pixel_m(ground.grid),
         )
+
+
+def _pixel_m(grid: Grid) -> float:
+    """Give the side of a pixel on the ground, NaN where nobody knows."""
+    size = grid.pixel_size_m()
+    return math.nan if size is None else math.sqrt(size[0] * size[1])
+
+
+def _wrong_ground(place: Place) -> float:
+    """Give how bad a place is: pixels of several maps may be of several sizes, their ground compares."""
+    return place.wrong_px if math.isnan(place.wrong_m2) else place.wrong_m2
+
+
+def _squared(window: Window, within: Window) -> Window:
+    """Widen a window to a square as far as there is ground: a cell on the border may be a sliver."""
+    side = max(window.width, window.height)
+    width, height = min(side, within.width), min(side, within.height)
+    col_off = min(max(window.col_off, within.col_off), within.col_off + within.width - width)
+    row_off = min(max(window.row_off, within.row_off), within.row_off + within.height - height)
+    return Window(col_off=col_off, row_off=row_off, width=width, height=height)
 
 
 def _masks(

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from buildmap.errors import InputError, MismatchError, MissingInput
@@ -122,6 +121,8 @@ def _adapt_bands(found: dict[str, Tensor], expected: Mapping[str, Tensor]) -> No
     name, wanted = next((name, tensor) for name, tensor in expected.items() if tensor.ndim == 4)
     given = found.get(name)
     if given is not None and given.ndim == 4 and given.shape[1] == _RGB and wanted.shape[1] != _RGB:
+        from timm.models import adapt_input_conv
+
         found[name] = adapt_input_conv(wanted.shape[1], given)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from buildmap.errors import MismatchError
-from buildmap.models import baselines, esrgan, shallow_net
+from buildmap.models import esrgan, shallow_net
 from buildmap.models.network import Network
 from buildmap.preset import Model
 
@@ -60,6 +60,8 @@ class Pair:
 
 
 def _deeplabv3(model: Model, bands: int, classes: int) -> Network:
+    from buildmap.models import baselines
+
     return baselines.build(replace(model, name="deeplabv3"), bands, classes)
 
 

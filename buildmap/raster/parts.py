@@ -18,7 +18,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from buildmap.errors import StorageError
-from buildmap.publish import sync
+from buildmap.publish import sync, write_failure
 from buildmap.raster.blend import StripPart, join
 from buildmap.raster.quiet import unreferenced_is_fine
 
@@ -88,7 +88,7 @@ def write_part(path: Path, part: StripPart) -> PartRecord:
                 dataset.write(pixels, 1, window=Window(0, row, width, len(pixels)))
         sync(aside)
     except (RasterioError, CPLE_BaseError) as error:
-        raise StorageError(f"cannot write {aside}: {error.__cause__ or error}") from error
+        raise write_failure(aside, str(error.__cause__ or error)) from error
     aside.replace(path)
     return PartRecord(
         top=len(part.top),

@@ -1,7 +1,6 @@
 """Putting finished strips together into one Cloud Optimized GeoTIFF that is known to be whole."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from rasterio.shutil import copy
 from rasterio.windows import Window
 
 from buildmap.errors import StorageError
+from buildmap.publish import write_failure
 from buildmap.raster.blend import NODATA, join
 from buildmap.raster.grid import Grid
 from buildmap.raster.parts import DamagedPart, OnJoin, PartRecord, count_values, crc, read_ends
@@ -24,6 +24,8 @@ from buildmap.raster.quiet import unreferenced_is_fine
 
 BLOCK_PX = 512
 """Side of an internal tile."""
+COG_SHARE = 5 / 3
+"""Bytes of a COG for each of its parts: its overviews take a third, and once more while it is written."""
 PROBABILITY_STEPS = 254
 """uint8 value that stands for probability one."""
 
@@ -80,10 +82,7 @@ def write_cog(
             )
         _verify(path, pieces)
     except (RasterioError, CPLE_BaseError) as error:
-        free_mb = shutil.disk_usage(path.parent).free // 2**20
-        raise StorageError(
-            f"cannot write {path}: {error.__cause__ or error}", hint=f"{free_mb} MB are free there"
-        ) from error
+        raise write_failure(path, str(error.__cause__ or error)) from error
 
 
 def _pieces(

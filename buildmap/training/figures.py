@@ -54,7 +54,7 @@ def curve_panels(records: Sequence[EpochRecord], *, kept: int | None = None) -> 
         _finish(axes, kept)
         if axes.get_legend_handles_labels()[0]:
             figure.legend(
-                loc="outside upper left", ncols=4, frameon=False, fontsize=8.5, labelcolor=_INK, borderpad=0
+                loc="outside upper left", ncols=4, frameon=False, fontsize=9.5, labelcolor=_INK, borderpad=0
             )
         panels.append(Panel(svg=own_ids(_to_svg(figure), f"curve-{number}"), caption=caption))
     return tuple(panels)
@@ -123,12 +123,15 @@ def _finish(axes: Axes, kept: int | None) -> None:
     axes.set_xlabel("epoch")
     axes.grid(color=_FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.tick_params(which="both", colors=_INK, labelsize=9)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.tick_params(which="both", colors=_INK, labelsize=10)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    low, high = axes.get_xlim()
+    if high - low < 1:  # one epoch, which has no width
+        axes.set_xlim((low + high) / 2 - 1, (low + high) / 2 + 1)
     for side, spine in axes.spines.items():
         spine.set(color=_INK, linewidth=0.6, visible=side in {"left", "bottom"})
     for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=_INK, fontsize=9.5)
+        label.set(color=_INK, fontsize=10.5)
 
 
 def _to_svg(figure: Figure) -> str:

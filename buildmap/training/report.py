@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
-from PIL import Image as Picture
+from PIL import Image
 
 from buildmap.metrics.headline import Headline
-from buildmap.metrics.layout import Section, count, share
+from buildmap.metrics.layout import Picture, Section, count, percent, share
 from buildmap.preset import Preset
 from buildmap.training.figures import curve_panels
 from buildmap.training.overlays import Overlay, key_of
@@ -65,14 +65,35 @@ def render(report: RunReport) -> str:
     )
     return environment.get_template("report.html.jinja").render(
         title=report.preset.title,
+        verdict=_verdict(report),
         headlines=_headlines(report.kept),
         facts=_facts(report),
         sections=_sections(report),
-        overlays=[_shown(overlay) for overlay in report.overlays],
         maps=None if report.maps is None else _url(report.maps.read_bytes()),
-        overlay_colors=[(name, "rgb({}, {}, {})".format(*color)) for name, color in key_of(report.overlays)],
         preset=to_toml(report.preset),
     )
+
+
+def _verdict(report: RunReport) -> list[str]:
+    """Say how good it has become, and whether more of it would help."""
+    kept, records = report.kept, report.records
+    counts = list(kept.counts_by_source.values())
+    if not counts:
+        return ["There was no validation ground, so nobody knows how good it is."]
+    tp, fp, fn, _ = (sum(numbers) for numbers in zip(*counts, strict=True))
+    if not tp + fp + fn:
+        return ["Neither the network nor the annotations have a building on the validation ground."]
+    ground = "On validation ground"
+    found = [f"it finds {percent(tp, tp + fn)} of the ground of buildings"] if tp + fn else []
+    right = f"{percent(tp, tp + fp)} of what it calls building is building" if tp + fp else "it finds nothing"
+    told = [f"{ground} {', and '.join([*found, right])}."]
+    after = records[-1].epoch - kept.epoch
+    if after:
+        more = "one more" if after == 1 else f"{count(after)} more"
+        told.append(f"It was best in epoch {count(kept.epoch)}; {more} made it no better.")
+    elif len(records) > 1:
+        told.append("It was best in the last epoch: more epochs may make it better.")
+    return told
 
 
 def _headlines(kept: EpochRecord) -> list[Headline]:
@@ -174,16 +195,28 @@ def _sections(report: RunReport) -> list[Section]:
             tables=data_tables(report.sources),
             panels=(),
         ),
+        Section(
+            title="Samples",
+            anchor="samples",
+            lead="Validation chips: the best, the median and the worst by IoU of each source; dark where "
+            "nothing counts.",
+            tables=(),
+            panels=(),
+            key=tuple((name, "rgb({}, {}, {})".format(*color)) for name, color in key_of(report.overlays)),
+            pictures=tuple(_shown(overlay) for overlay in report.overlays),
+        ),
     ]
-    return [section for section in sections if section.tables or section.panels]
+    return [section for section in sections if not section.is_empty]
 
 
-def _shown(overlay: Overlay) -> dict[str, str]:
-    return {
-        "name": overlay.source,
-        "numbers": f"{overlay.rank} chip, IoU {share(overlay.iou)}",
-        "url": _url(_png(overlay.picture)),
-    }
+def _shown(overlay: Overlay) -> Picture:
+    numbers = f"{overlay.rank} chip, IoU {share(overlay.iou)}"
+    return Picture(
+        url=_url(_png(overlay.picture)),
+        alt=f"{overlay.source}, {numbers}",
+        caption=numbers,
+        name=overlay.source,
+    )
 
 
 def _url(png: bytes) -> str:
@@ -192,8 +225,8 @@ def _url(png: bytes) -> str:
 
 def _png(picture: NDArray[np.uint8]) -> bytes:
     """Compress a picture to few colours, a third of the bytes, and to what a page has room for."""
-    image = Picture.fromarray(picture)
-    image.thumbnail((_LONGEST_PX, _LONGEST_PX), Picture.Resampling.BOX)
+    image = Image.fromarray(picture)
+    image.thumbnail((_LONGEST_PX, _LONGEST_PX), Image.Resampling.BOX)
     buffer = io.BytesIO()
-    image.quantize(256, dither=Picture.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    image.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from buildmap.errors import InputError
 from buildmap.vector.arrow import Columns, read_arrow
-from buildmap.vector.geoparquet import GEOMETRY, find_geoparquet, is_geoparquet, open_geoparquet
+from buildmap.vector.geoparquet import is_geoparquet, read_geoparquet
+from buildmap.vector.layer import Source, clear_errors
 from buildmap.vector.projection import projection
-from buildmap.vector.reader import FootprintRows, Source, clear_errors, find_layer, polygons_in
+from buildmap.vector.reader import FootprintRows, find_source, polygons_in
 
 ROWS = 32_768
 """Of a batch: shapely's objects for so many footprints take some 50 MB."""
-_UNNAMED_GEOMETRY, _UNNAMED_FID = "wkb_geometry", "OGC_FID"
-"""What GDAL calls columns that have no name in a format."""
-_CURVED = range(8, 15)
-"""Types of WKB."""
+_UNNAMED_GEOMETRY = "wkb_geometry"
+"""What GDAL calls a column that has no name in a format."""
 
 
 def stream_batches(
@@ -55,16 +54,8 @@ def stream_batches(
         ResourceError: If it is GeoParquet, and pyarrow is not installed.
     """
     source = find_source(path, crs=crs, layer=layer, columns=columns)
-    read = _from_geoparquet if is_geoparquet(path) else _from_gdal
+    read = read_geoparquet if is_geoparquet(path) else _from_gdal
     return _footprints(source, read(source, columns, rows))
-
-
-def find_source(
-    path: Path, *, crs: object | None, layer: str | None = None, columns: Sequence[str] = ()
-) -> Source:
-    """Look a layer up before it is read; see `stream_batches`."""
-    find = find_geoparquet if is_geoparquet(path) else find_layer
-    return find(path, crs=crs, layer=layer, columns=columns)
 
 
 def _footprints(
@@ -91,7 +82,7 @@ def _from_gdal(
         with clear_errors(source.path, source.name, source.layer):
             meta, stream = opened.enter_context(
                 pyogrio.raw.open_arrow(
-                    source.name, layer=source.layer, columns=list(columns), batch_size=rows, return_fids=True
+                    source.name, layer=source.layer, columns=list(columns), batch_size=rows
                 )
             )
         batches = opened.enter_context(closing(read_arrow(stream, str(source.path))))
@@ -101,28 +92,7 @@ def _from_gdal(
                 batch = next(batches, None)
                 if batch is None:
                     return
-                wkb = batch[meta["geometry_name"] or _UNNAMED_GEOMETRY]
-                wkb = _straight(source, wkb, batch[meta["fid_column"] or _UNNAMED_FID])
-            yield wkb, {name: batch[name] for name in columns}
-
-
-def _straight(source: Source, wkb: NDArray[np.object_], fids: NDArray[np.int64]) -> NDArray[np.object_]:
-    """Have GDAL draw curves by straight edges, which shapely needs."""
-    curved = np.array([piece is not None and _type(piece) in _CURVED for piece in wkb], np.bool_)
-    if curved.any():
-        drawn = pyogrio.raw.read(source.name, layer=source.layer, columns=[], fids=fids[curved])[2]
-        wkb[curved] = drawn
-    return wkb
-
-
-def _type(wkb: bytes) -> int:
-    """Give the type of a geometry, whatever its dimensions."""
-    code = int.from_bytes(wkb[1:5], "little" if wkb[:1] == b"\x01" else "big")
-    return (code & 0x0FFF_FFFF) % 1000
-
-
-def _from_geoparquet(
-    source: Source, columns: Sequence[str], rows: int
-) -> Iterator[tuple[NDArray[np.object_], Columns]]:
-    for batch in read_arrow(open_geoparquet(source, columns, rows), str(source.path)):
-        yield batch[GEOMETRY], {name: batch[name] for name in columns}
+            yield (
+                batch[meta["geometry_name"] or _UNNAMED_GEOMETRY],
+                {name: batch[name] for name in columns},
+            )

@@ -7,15 +7,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pyproj import CRS
 
 from buildmap.errors import InputError, ResourceError
-from buildmap.vector.arrow import ArrowStreamable
+from buildmap.vector.arrow import ArrowStreamable, Columns, read_arrow
 from buildmap.vector.crs import as_crs
+from buildmap.vector.layer import Source, check_columns, target_crs
 from buildmap.vector.locating import locate
-from buildmap.vector.reader import Source, check_columns, target_crs
 
-GEOMETRY = ""
+_GEOMETRY = ""
 """Name of the column of the stream with the geometries as WKB; no attribute is called so."""
 _SUFFIXES = {".parquet", ".geoparquet"}
 _DEFAULT_CRS = "OGC:CRS84"
@@ -62,24 +64,32 @@ def find_geoparquet(path: Path, *, crs: object | None, layer: str | None, column
     )
 
 
-def open_geoparquet(source: Source, columns: Sequence[str], rows: int) -> ArrowStreamable:
-    """Give the stream of a file's rows; it holds a row group at a time.
+def read_geoparquet(
+    source: Source, columns: Sequence[str], rows: int
+) -> Iterator[tuple[NDArray[np.object_], Columns]]:
+    """Read a file's rows, so many at a time; a row group is held.
 
     Args:
         source: By `find_geoparquet`.
-        columns: Attributes to read as well.
+        columns: Attributes to read as well: see `read_arrow` for their types.
         rows: Of a batch.
 
-    Returns:
-        The geometry as column `GEOMETRY`, and the attributes.
+    Yields:
+        WKB, (n,) bytes or None, and the attributes, (n,) of each column; at least one batch.
 
     Raises:
         InputError: If the file is not what it was.
     """
+    for batch in read_arrow(_stream(source, columns, rows), str(source.path)):
+        yield batch[_GEOMETRY], {name: batch[name] for name in columns}
+
+
+def _stream(source: Source, columns: Sequence[str], rows: int) -> ArrowStreamable:
+    """Give the geometry as column `_GEOMETRY`, and the attributes."""
     arrow = _pyarrow("pyarrow")
     with _clear_errors(source.path):
         file = _open(source.name)
-    fields = [(GEOMETRY, arrow.large_binary())]
+    fields = [(_GEOMETRY, arrow.large_binary())]
     fields += [(name, _plain(file.schema_arrow.field(name).type)) for name in columns]
     schema = arrow.schema(fields)
 

@@ -1,9 +1,6 @@
 """Reading polygons from any vector file, repaired; what cannot be used is dropped and counted."""
 
-import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -11,20 +8,18 @@ import numpy as np
 import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from pyproj import CRS, Transformer
 
-from buildmap.errors import InputError
-from buildmap.schema import did_you_mean
-from buildmap.vector.crs import as_crs
+from buildmap.vector.arrow import Columns
+from buildmap.vector.curves import straightened
+from buildmap.vector.geoparquet import find_geoparquet, is_geoparquet, read_geoparquet
+from buildmap.vector.layer import Source, clear_errors, find_layer, layer_kinds
 from buildmap.vector.locating import locate
 from buildmap.vector.projection import is_finite, projection
-from buildmap.vector.writing.formats import GAPS_LAYER, VALID_LAYER
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
 _POLYGON = 3
-_POLYGONAL_LAYERS = re.compile("Polygon|Surface|Unknown|GeometryCollection|TIN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,24 +76,12 @@ class FootprintRows:
     """What was repaired or dropped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A layer that is there, with all that was asked of it."""
-
-    path: Path
-    """As the user wrote it."""
-    name: str
-    """As GDAL has to be told."""
-    layer: str
-    """Its name in the file."""
-    crs: CRS | None
-    """Of the file; None where nothing says."""
-    target: CRS | None
-    """That the polygons shall have; None where nothing says."""
-    columns: tuple[str, ...]
-    """Names of all attributes."""
-    count: int
-    """Rows the file says it has; -1 where it does not."""
+def find_source(
+    path: Path, *, crs: object | None, layer: str | None = None, columns: Sequence[str] = ()
+) -> Source:
+    """Look a layer up before it is read; see `read_in_batches`."""
+    find = find_geoparquet if is_geoparquet(path) else find_layer
+    return find(path, crs=crs, layer=layer, columns=columns)
 
 
 def read_footprints(
@@ -111,7 +94,7 @@ def read_footprints(
     """Read the polygons of a layer in a CRS of choice.
 
     Args:
-        path: Any vector file GDAL reads.
+        path: Any vector file GDAL reads, or GeoParquet.
         crs: What pyproj understands as a CRS, or an object with `to_wkt`; None keeps the file's.
         bbox: Left, bottom, right, top in the CRS of choice: only polygons whose boxes touch it.
         layer: Needed where the file has several layers with polygons.
@@ -141,10 +124,10 @@ def read_in_batches(
 
     GDAL reads the file once, now, into plain bytes, some 140 per footprint: asking it for one part after
     the other takes, in most formats, a new start for each part. These bytes go as the polygons come, which
-    take nine times as much.
+    take nine times as much. GeoParquet is read as the polygons come.
 
     Args:
-        path: Any vector file GDAL reads.
+        path: Any vector file GDAL reads, or GeoParquet.
         crs: What pyproj understands as a CRS, or an object with `to_wkt`; None keeps the file's.
         bbox: Left, bottom, right, top in the CRS of choice: only polygons whose boxes touch it.
         layer: Needed where the file has several layers with polygons.
@@ -158,67 +141,12 @@ def read_in_batches(
         MissingInput: If there is no such file.
         InputError: If it is no vector file, lacks the layer or a column, or has no CRS while one was asked
             for.
+        ResourceError: If it is GeoParquet, and pyarrow is not installed.
     """
-    source = find_layer(path, crs=crs, layer=layer, columns=columns)
+    source = find_source(path, crs=crs, layer=layer, columns=columns)
     same = source.crs == source.target
     box = bbox if bbox is None or same else _box_between(bbox, source.target, source.crs)
-    with clear_errors(path, source.name, source.layer):
-        meta, _, wkb, values = pyogrio.raw.read(
-            source.name, layer=source.layer, columns=list(columns), bbox=box
-        )
-    attributes = dict(zip(meta["fields"].tolist(), values, strict=True))
-    del values
-    return _batches(wkb, attributes, source=source, bbox=bbox, rows=rows)
-
-
-def find_layer(
-    path: Path, *, crs: object | None, layer: str | None = None, columns: Sequence[str] = ()
-) -> Source:
-    """Look a layer up before it is read.
-
-    Args:
-        path: Any vector file GDAL reads.
-        crs: What pyproj understands as a CRS, or an object with `to_wkt`; None keeps the file's.
-        layer: Needed where the file has several layers with polygons.
-        columns: Attributes it has to have.
-
-    Raises:
-        MissingInput: If there is no such file.
-        InputError: If it is no vector file, lacks the layer or a column, or has no CRS while one was asked
-            for.
-    """
-    name = locate(path)
-    chosen = layer if layer is not None else _only_layer(path, name)
-    with clear_errors(path, name, chosen):
-        info = pyogrio.read_info(name, layer=chosen)
-    known = tuple(info["fields"].tolist())
-    check_columns(path, columns, known)
-    own = None if info["crs"] is None else as_crs(info["crs"])
-    target = target_crs(path, own, crs)
-    return Source(
-        path=path,
-        name=name,
-        layer=chosen,
-        crs=own,
-        target=target,
-        columns=known,
-        count=int(info["features"]),
-    )
-
-
-def target_crs(path: Path, own: CRS | None, asked: object | None) -> CRS | None:
-    """Give the CRS that the polygons of a file shall have.
-
-    Raises:
-        InputError: If one was asked for and the file has none, or it is no CRS.
-    """
-    target = own if asked is None else as_crs(asked)
-    if target is not None and own is None and asked is not None:
-        raise InputError(
-            f"{path} has no CRS, {target.name} was asked for",
-            hint=f"ogr2ogr -a_srs EPSG:CODE with_crs.gpkg '{path}'",
-        )
-    return target
+    return _footprints(source, _rows_of(source, columns, rows, box), bbox)
 
 
 def read_unrepaired(
@@ -227,7 +155,7 @@ def read_unrepaired(
     """Read the geometries of a layer as they are in the file, whatever is wrong with them.
 
     Args:
-        path: Any vector file GDAL reads.
+        path: Any vector file GDAL reads, or GeoParquet.
         layer: Needed where the file has several layers with polygons.
         rows: Rows of the file in a batch.
 
@@ -238,67 +166,84 @@ def read_unrepaired(
         MissingInput: If there is no such file.
         InputError: If it is no vector file, or lacks the layer.
     """
-    source = locate(path)
-    name = layer if layer is not None else _only_layer(path, source)
-    with clear_errors(path, source, name):
-        wkb = pyogrio.raw.read(source, layer=name, columns=[])[2]
-    for start in range(0, len(wkb), rows):
-        with np.errstate(invalid="ignore", over="ignore"):
-            shapes = np.asarray(shapely.from_wkb(wkb[start : start + rows], on_invalid="fix"), np.object_)
-        wkb[start : start + rows] = None
-        yield shapes
+    source = find_source(path, crs=None, layer=layer)
+    for wkb, _ in _rows_of(source, (), rows, None):
+        if len(wkb):
+            yield _shapes(wkb)
 
 
 def layer_names(path: Path) -> tuple[str, ...]:
-    """Name the layers of a file, those without polygons too.
+    """Name the layers of a file, those without polygons too; GeoParquet has none.
 
     Args:
-        path: Any vector file GDAL reads.
+        path: Any vector file GDAL reads, or GeoParquet.
 
     Raises:
         MissingInput: If there is no such file.
         InputError: If it is no vector file.
     """
-    return tuple(_layers(path, locate(path)))
+    located = locate(path)
+    return () if is_geoparquet(path) else tuple(layer_kinds(path, located))
 
 
 def column_names(path: Path, layer: str | None = None) -> tuple[str, ...]:
     """Name the attributes of a layer.
 
     Args:
-        path: Any vector file GDAL reads.
+        path: Any vector file GDAL reads, or GeoParquet.
         layer: Needed where the file has several layers with polygons.
 
     Raises:
         MissingInput: If there is no such file.
         InputError: If it is no vector file, or lacks the layer.
     """
-    source = locate(path)
-    name = layer if layer is not None else _only_layer(path, source)
-    with clear_errors(path, source, name):
-        return tuple(pyogrio.read_info(source, layer=name)["fields"].tolist())
+    return find_source(path, crs=None, layer=layer).columns
 
 
-def _batches(
-    wkb: NDArray[np.object_],
-    attributes: dict[str, NDArray[np.generic]],
-    *,
-    source: Source,
-    bbox: Box | None,
-    rows: int,
-) -> Iterator[FootprintRows]:
-    """Make polygons of the rows of a file, and let go of each row that is done."""
-    reproject = projection(source.crs, source.target)
+def _rows_of(
+    source: Source, columns: Sequence[str], rows: int, box: Box | None
+) -> Iterator[tuple[NDArray[np.object_], Columns]]:
+    """Give WKB and attributes of the rows that may touch a box in the file's CRS, so many at a time."""
+    if is_geoparquet(source.path):
+        batches = read_geoparquet(source, columns, rows)
+        return batches if box is None else _near(batches, box)
+    with clear_errors(source.path, source.name, source.layer):
+        meta, _, wkb, values = pyogrio.raw.read(
+            source.name, layer=source.layer, columns=list(columns), bbox=box
+        )
+    return _sliced(wkb, dict(zip(meta["fields"].tolist(), values, strict=True)), rows)
+
+
+def _near(
+    batches: Iterator[tuple[NDArray[np.object_], Columns]], box: Box
+) -> Iterator[tuple[NDArray[np.object_], Columns]]:
+    for wkb, attributes in batches:
+        near = _touches(_shapes(wkb), box)
+        yield wkb[near], {name: values[near] for name, values in attributes.items()}
+
+
+def _sliced(
+    wkb: NDArray[np.object_], attributes: Columns, rows: int
+) -> Iterator[tuple[NDArray[np.object_], Columns]]:
+    """Let go of each row that is done."""
     for start in range(0, max(len(wkb), 1), rows):
         part = slice(start, start + rows)
-        yield polygons_in(
-            wkb[part],
-            {name: values[part] for name, values in attributes.items()},
-            reproject=reproject,
-            bbox=bbox,
-            crs=source.target,
-        )
+        yield wkb[part], {name: values[part] for name, values in attributes.items()}
         wkb[part] = None
+
+
+def _footprints(
+    source: Source, batches: Iterator[tuple[NDArray[np.object_], Columns]], bbox: Box | None
+) -> Iterator[FootprintRows]:
+    reproject = projection(source.crs, source.target)
+    for wkb, attributes in batches:
+        yield polygons_in(wkb, attributes, reproject=reproject, bbox=bbox, crs=source.target)
+
+
+def _shapes(wkb: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Make geometries, without curves and with closed rings; None where there is none."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(shapely.from_wkb(straightened(wkb), on_invalid="fix"), np.object_)
 
 
 def polygons_in(
@@ -317,13 +262,9 @@ def polygons_in(
         reproject: Moves the vertices of geometries to `crs`; None where nothing has to move.
         crs: Of the polygons.
         bbox: Left, bottom, right, top: only polygons whose boxes touch it.
-
-    Raises:
-        NotImplementedError: If there are curves.
     """
     with np.errstate(invalid="ignore", over="ignore"):  # NaN coordinates are expected, and counted
-        shapes = np.asarray(shapely.from_wkb(wkb, on_invalid="fix"), np.object_)
-        polygons, row_of, repairs = repair(shapes, reproject=reproject)
+        polygons, row_of, repairs = repair(_shapes(wkb), reproject=reproject)
     if bbox is not None:
         near = _touches(polygons, bbox)
         polygons, row_of = polygons[near], row_of[near]
@@ -407,66 +348,3 @@ def _touches(polygons: NDArray[np.object_], bbox: Box) -> NDArray[np.bool_]:
         (bounds[:, 0] <= right) & (bounds[:, 2] >= left) & (bounds[:, 1] <= top) & (bounds[:, 3] >= bottom)
     )
     return np.asarray(inside)
-
-
-def check_columns(path: Path, asked: Sequence[str], known: tuple[str, ...]) -> None:
-    """Refuse a column that is not there, and name those that are.
-
-    Raises:
-        InputError: If one is not there.
-    """
-    for name in asked:
-        if name not in known:
-            listed = f"it has {', '.join(known)}" if known else "it has none"
-            raise InputError(f"{path} has no column '{name}': {listed}", hint=did_you_mean(name, list(known)))
-
-
-@contextmanager
-def clear_errors(path: Path, source: str, layer: str) -> Iterator[None]:
-    """Turn what pyogrio says into what the user can act on."""
-    try:
-        with _rings_closed():
-            yield
-    except (DataSourceError, FeatureError, GeometryError) as error:
-        raise _unreadable(path, error) from error
-    except DataLayerError as error:
-        names = ", ".join(_layers(path, source))
-        raise InputError(f"{path} has no layer '{layer}'", hint=f"its layers: {names}") from error
-
-
-@contextmanager
-def _rings_closed() -> Iterator[None]:
-    """Say nothing of rings that GDAL closes."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Non closed ring", RuntimeWarning)
-        yield
-
-
-def _layers(path: Path, source: str) -> dict[str, str | None]:
-    """Give the layers of a file and their geometry types."""
-    try:
-        with _rings_closed():
-            listed = pyogrio.list_layers(source)
-    except DataSourceError as error:
-        raise _unreadable(path, error) from error
-    return {str(name): kind for name, kind in listed}
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = str(error).partition("; It might help")[0]  # pyogrio's advice is for its own callers
-    return InputError(f"{path} cannot be read as a vector file: {reason}")
-
-
-def _only_layer(path: Path, source: str) -> str:
-    """Choose the layer with polygons where no other could be meant: not what lies beside footprints."""
-    layers = _layers(path, source)
-    able = [name for name, kind in layers.items() if kind is not None and _POLYGONAL_LAYERS.search(kind)]
-    if not able:
-        kinds = ", ".join(f"{name}: {kind}" for name, kind in layers.items()) or "no layers"
-        raise InputError(f"{path} has no layer with polygons ({kinds})")
-    able = [name for name in able if name not in {VALID_LAYER, GAPS_LAYER}] or able
-    if len(able) > 1:
-        raise InputError(
-            f"{path} has {len(able)} layers with polygons", hint=f"choose one of: {', '.join(able)}"
-        )
-    return able[0]

@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from buildmap.cli.app import app
+from buildmap.errors import InputError
 from buildmap.export import preset_for
-from buildmap.inference.onnx_backend import OnnxBackend
+from buildmap.inference.onnx_backend import OnnxBackend, sigmoid
 from buildmap.models import build_model
 from buildmap.models.checkpoint import load_checkpoint, save_checkpoint
 from buildmap.preset import Instances, Model, find_preset
@@ -158,6 +161,21 @@ def test_a_model_that_is_onnx_already_needs_something_to_do(bright: Path, tmp_pa
     assert code == 65
     assert "is ONNX already" in err
     assert "--data DIR" in err
+
+
+def test_a_model_for_deepness_has_a_fixed_window_and_gives_probability(bright: Path, tmp_path: Path) -> None:
+    code, _, err = run(bright, tmp_path / "d.onnx", "--deepness")
+    assert code == 0, err
+    session = onnxruntime.InferenceSession(tmp_path / "d.onnx")
+    (taken,) = session.get_inputs()
+    assert taken.shape[1:] == [3, 64, 64]
+    keys = session.get_modelmeta().custom_metadata_map
+    assert (json.loads(keys["model_type"]), json.loads(keys["tile_size"])) == ("Segmentor", 64)
+    image = np.random.default_rng(0).random((1, 3, 64, 64)).astype(np.float32)
+    (probability,) = session.run(None, {taken.name: image})
+    np.testing.assert_allclose(probability, sigmoid(OnnxBackend(bright).logits(image)), atol=1e-6)
+    with pytest.raises(InputError, match="no 'buildmap' metadata"):
+        OnnxBackend(tmp_path / "d.onnx")
 
 
 def test_chips_of_a_preset_that_do_not_fit_the_network_grow_to_whole_strides() -> None:

@@ -8,6 +8,7 @@ kill -9 at any instant
     integration/test_predict_instances.py::test_kills_at_random_moments_change_no_byte
 disk full while writing raster, spool, layer, checkpoint
     faults/test_disk_full.py::test_a_full_disk_is_said_and_what_is_done_is_kept
+    faults/test_disk_full.py::test_a_small_disk_that_fills_up_keeps_what_was_and_what_is_done
     faults/test_disk_full.py::test_a_checkpoint_that_does_not_fit_leaves_the_old_model
     unit/test_publish.py::test_a_full_disk_is_told_with_what_is_free_and_the_old_output_stays
 SIGTERM, SIGINT
@@ -78,7 +79,7 @@ output is the input, also by link; output is a directory or device; parent missi
     faults/test_outputs.py::test_an_output_that_cannot_be_is_said
     unit/test_publish.py::test_a_folder_that_takes_no_files_is_refused
 --device cuda without CUDA
-    unit/inference/test_onnx_backend.py::test_cuda_that_is_not_there_is_an_error_and_never_the_cpu
+    unit/inference/test_onnx_network.py::test_cuda_that_is_not_there_is_an_error_and_never_the_cpu
     unit/training/test_device.py::test_cuda_without_a_gpu_is_an_error_not_the_cpu
     cli/test_train.py::test_a_gpu_that_is_not_there_is_an_error
 GPU or CPU memory exhausted

@@ -4,15 +4,17 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from buildmap.errors import LockedError, OutputError, StorageError
-from buildmap.publish import check_distinct, check_output, staged, streamed
+from buildmap.publish import check_distinct, check_output, staged, streamed, write_failure
 
 HALF_WAY = """
 import sys
@@ -171,13 +173,16 @@ def test_a_full_disk_is_told_with_what_is_free_and_the_old_output_stays(tmp_path
     output = tmp_path / "out.tif"
     output.write_text("old")
     with (
-        pytest.raises(StorageError, match=r"cannot write .*out\.tif: No space left") as caught,
+        pytest.raises(
+            StorageError, match=r"^disk full: .*\(No space left on device: .*out\.tif\)$"
+        ) as caught,
         staged(output, overwrite=True),
         Path("/dev/full").open("w") as full,
     ):
         full.write("new")
     assert caught.value.exit_code == 74
-    assert f"MB are free in {tmp_path}" in str(caught.value.hint)
+    assert f"MB free on {tmp_path} (" in str(caught.value)
+    assert caught.value.hint == "make room, and run the same command again"
     assert output.read_text() == "old"
     assert list(tmp_path.iterdir()) == [output]
 
@@ -247,3 +252,52 @@ def test_a_full_disk_behind_a_stream_is_told_from_a_reader_that_left(number: int
 
     with pytest.raises(kind, match=os.strerror(number)), streamed(Broken(), "a.fgb") as folder:
         (folder / "a.fgb").write_bytes(b"x")
+
+
+@pytest.mark.parametrize("by_a_library", [True, False])
+def test_a_full_disk_is_told_with_what_is_needed(tmp_path: Path, by_a_library: bool) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "some").touch()
+        if by_a_library:
+            raise write_failure(folder / "strips.tmp", "No space left on device\nwriting")
+        raise OSError(errno.EDQUOT, "Disk quota exceeded", str(folder))
+
+    def needed() -> int:
+        assert (tmp_path / ".a.buildmap" / "some").exists()  # it goes by what was done
+        return 1_500_000_000
+
+    match = f"^disk full: .* MB free on {tmp_path}, needs about 1,500 MB more "
+    with (
+        pytest.raises(StorageError, match=match) as caught,
+        staged(tmp_path / "a", overwrite=False, needs=needed) as folder,
+    ):
+        fail(folder)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_need_of_one_output_is_not_told_of_another(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    with (
+        pytest.raises(StorageError) as caught,
+        staged(tmp_path / "a.tif", overwrite=False, needs=lambda: 1_500),
+        staged(other / "b.tif", overwrite=False),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert f" free on {other} (" in str(caught.value)
+
+
+def test_a_failure_names_the_file_the_reason_and_the_space_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = write_failure(tmp_path / "out.fgb", "it rained\nall day")
+    assert str(error) == f"cannot write {tmp_path / 'out.fgb'}: it rained all day"
+    assert error.exit_code == 74
+    amount, unit, told = str(error.hint).split(" ", 2)
+    assert (unit, told) == ("MB", f"are free on {tmp_path}")
+    assert abs(float(amount.replace(",", "")) - shutil.disk_usage(tmp_path).free / 1e6) < 1000
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))
+    error = write_failure(tmp_path / "out.fgb", "it rained")
+    assert str(error) == f"disk full: 300 kB free on {tmp_path} (it rained: {tmp_path / 'out.fgb'})"
+    assert len(str(write_failure(tmp_path / "out.fgb", "INSERT INTO " * 100))) < 300

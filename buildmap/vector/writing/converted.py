@@ -11,9 +11,10 @@ import pyogrio
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 
+from buildmap.publish import write_failure
 from buildmap.vector.writing.formats import FLATGEOBUF, PMTILES, Format
 from buildmap.vector.writing.layers import GeoPackage
-from buildmap.vector.writing.part_file import drop_leftovers, part_file, write_failure
+from buildmap.vector.writing.part_file import drop_leftovers, part_file
 from buildmap.vector.writing.tiles import MAX_ZOOM, MIN_ZOOM, empty_archive
 
 _MOST_INDEXED = 1_000_000
@@ -21,7 +22,7 @@ _MOST_INDEXED = 1_000_000
 
 
 class ConvertedLayer:
-    """A FlatGeobuf or an archive of vector tiles in the making: a `LayerSink` of one layer.
+    """A file of any format that GDAL writes, in the making: a `LayerSink` of one layer.
 
     A FlatGeobuf has a spatial index unless it is very large. Tiles are a drawing of the layer, cut at
     their borders and rounded, to be looked at.
@@ -33,13 +34,11 @@ class ConvertedLayer:
         Args:
             path: New file, in a folder of our own: see `publish.staged`.
             crs: What pyproj understands as a CRS, or an object with `to_wkt`.
-            kind: FlatGeobuf or PMTiles.
+            kind: Named as GDAL names it.
 
         Raises:
             InputError: If there is no CRS.
         """
-        if kind not in {FLATGEOBUF, PMTILES}:
-            raise ValueError(f"{kind.name} needs no spool")
         self.path = path
         self._kind = kind
         self._spool = GeoPackage(path.with_name("spool.gpkg"), crs=crs, indexed=False)
@@ -79,15 +78,16 @@ class ConvertedLayer:
         self._spool.path.unlink()
 
     def _write(self, part: Path, count: int) -> bool:
-        """Make the FlatGeobuf, and tell whether every polygon can be read."""
-        self._convert(part, SPATIAL_INDEX="YES" if count <= _MOST_INDEXED else "NO")
+        """Make the file, and tell whether every polygon can be read."""
+        indexed = {"SPATIAL_INDEX": "YES" if count <= _MOST_INDEXED else "NO"}
+        self._convert(part, **(indexed if self._kind == FLATGEOBUF else {}))
         return _count(part) == count and (not count or _is_there(part, count - 1))
 
     def _write_tiles(self, part: Path, count: int) -> bool:
         """Make the tiles; those of the last zoom show every polygon, and some in several tiles."""
         if count:
-            described = self._metadata.get("BUILDMAP", "")
-            self._convert(part, MINZOOM=str(MIN_ZOOM), MAXZOOM=str(MAX_ZOOM), DESCRIPTION=described)
+            told = {"NAME": str(self._layer), "DESCRIPTION": self._metadata.get("BUILDMAP", "")}
+            self._convert(part, MINZOOM=str(MIN_ZOOM), MAXZOOM=str(MAX_ZOOM), **told)
         else:
             info = pyogrio.read_info(part.with_name("spool.gpkg"), layer="spool")
             fields = dict(zip(info["fields"].tolist(), info["dtypes"].tolist(), strict=True))

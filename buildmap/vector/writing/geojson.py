@@ -12,10 +12,11 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 
+from buildmap.publish import write_failure
 from buildmap.vector.crs import needed_crs
 from buildmap.vector.validity import roll_back
 from buildmap.vector.writing.formats import GEOJSON_SEQ
-from buildmap.vector.writing.part_file import part_file, write_failure
+from buildmap.vector.writing.part_file import part_file
 
 _DECIMALS = 9
 """Of a degree: a tenth of a millimetre."""

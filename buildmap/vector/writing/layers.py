@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from buildmap.errors import OutputError
+from buildmap.publish import write_failure
 from buildmap.vector.crs import needed_crs
 from buildmap.vector.writing.formats import check_format
-from buildmap.vector.writing.part_file import drop_leftovers, part_file, write_failure
+from buildmap.vector.writing.part_file import drop_leftovers, part_file
 
 _RESERVED = ("gpkg", "sqlite_", "rtree_", "layer_styles")
 _ROWS_AT_A_TIME = 65_536
+_VERSION = "1.2"
+"""Of GeoPackage: nothing of a later one is used, and GDAL before 3.7 warns of 1.4 whenever it reads one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,7 @@ class GeoPackage:
     ) -> None:
         if not self._begun:
             drop_leftovers(self.path, ".gpkg")
+            options["VERSION"] = _VERSION
         with part_file(self.path, ".gpkg") as file:
             try:
                 pyogrio.raw.write(

@@ -10,8 +10,9 @@ import numpy as np
 import shapely
 
 from buildmap.errors import ResourceError
+from buildmap.publish import write_failure
 from buildmap.vector.crs import needed_crs
-from buildmap.vector.writing.part_file import part_file, write_failure
+from buildmap.vector.writing.part_file import part_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,12 +1,9 @@
 """A file in the making, under a name in which GDAL finds nothing to interpret."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from buildmap.errors import StorageError
 
 
 @contextmanager
@@ -27,9 +24,3 @@ def drop_leftovers(path: Path, suffix: str) -> None:
     """Remove what an earlier run that was killed has left of the unfinished file, and of GDAL's beside it."""
     for left in path.parent.glob(f"part{suffix}*"):
         left.unlink()
-
-
-def write_failure(path: Path, reason: str) -> StorageError:
-    """Say that a file could not be written, and how much space there is."""
-    free_mb = shutil.disk_usage(path.parent).free // 2**20
-    return StorageError(f"cannot write {path}: {reason}", hint=f"{free_mb} MB are free there")

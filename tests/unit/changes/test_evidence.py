@@ -1,5 +1,7 @@
+import os
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
@@ -49,6 +51,24 @@ def test_a_raster_is_evidence_by_its_valid_pixels(tmp_path: Path) -> None:
     raster = write_raster(tmp_path / "a.tif", pixels, nodata=0)
     house = np.array([box(400_001, 4_999_997, 400_003, 4_999_999)], np.object_)
     assert share(raster, house) == [0.5]
+
+
+def test_a_raster_keeps_a_bounded_share_of_its_blocks_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GDAL_CACHEMAX", "9")
+    monkeypatch.delenv("GDAL_CACHEMAX")
+    open_evidence(write_raster(tmp_path / "a.tif", np.ones((8, 8), np.uint8)), crs=METRES).close()
+    assert 0 < int(os.environ["GDAL_CACHEMAX"]) <= 256
+
+
+def test_geoparquet_is_a_layer_of_ground_and_footprints_in_it_say_nothing_of_the_ground(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "seen.parquet"
+    gpd.GeoDataFrame(geometry=[box(0, -5, 5, 5)], crs=UTM).to_parquet(path)
+    assert share(path) == [1, 0.5, 0, 0]
+    assert evidence_in(path, crs=METRES) is None
 
 
 def test_the_layer_of_valid_ground_is_evidence_and_its_gaps_are_not(tmp_path: Path) -> None:

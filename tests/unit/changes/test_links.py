@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from buildmap.changes.buildings import Buildings, buildings_of, gather
 from buildmap.changes.links import Linked, Linker, find_components
+from buildmap.errors import InputError
 
 Shapes = NDArray[np.object_]
 Pair = tuple[int, int, float]
@@ -238,3 +239,21 @@ def test_memory_holds_the_open_edge_of_a_long_country_only() -> None:
     given_back.append(linker.finish().before)
     assert 20 < max(held) < 100  # 80 come with a strip
     assert sorted(gather(*given_back).row.tolist()) == list(range(40 * 100))
+
+
+def pile(count: int, at: float = 0.0, others: int = 6_000) -> Buildings:
+    """Give copies of one building, and others beside them."""
+    corner = np.concatenate([np.full(count, at), 20.0 * np.arange(1, others + 1)])
+    return rows_of(shapely.box(corner, 0, corner + 10, 10))
+
+
+def test_copies_that_would_fill_the_memory_are_refused_saying_where() -> None:
+    with pytest.raises(InputError, match=r"^5,000 buildings of BEFORE and 4,001 of AFTER .* at 0, 0$"):
+        Linker().push(pile(5_000), pile(4_001, at=0.1), below=-1)
+
+
+def test_many_buildings_and_a_few_copies_are_no_pile() -> None:
+    linked = Linker().push(pile(3), pile(2), below=-1)
+    assert len(linked.overlaps.left) == 6_000 + 3 * 2
+    apart = Linker().push(pile(5_000, at=-30), pile(5_000, at=-15), below=-1)
+    assert len(apart.overlaps.left) == 6_000

@@ -12,6 +12,7 @@ from PIL import Image
 from pyproj import CRS
 from shapely import affinity
 
+from buildmap.changes import wording
 from buildmap.changes.density import Density
 from buildmap.changes.examples import STATUSES
 from buildmap.changes.report import render
@@ -19,7 +20,7 @@ from buildmap.errors import InputError, StorageError
 from buildmap.raster.reader import RasterReader
 from tests.scenes import write_raster
 from tests.unit.changes.reports import make_blocks, make_report
-from tests.unit.metrics.test_report import EVIL, Page
+from tests.unit.metrics.test_report import EVIL, Page, check_reading
 
 ALL = [status.capitalize() for status in STATUSES]
 
@@ -60,7 +61,7 @@ def test_every_link_has_its_place_and_no_place_is_there_twice(html: str) -> None
 
 def test_words_come_first_then_the_table_of_statuses_and_the_examples_last(html: str) -> None:
     page = Page(html)
-    assert page.headings == ["What was found", "Statuses", "Where", "Shift", *ALL, "How it was made"]
+    assert page.headings == ["What was compared", "Statuses", "Where", "Shift", *ALL, "How it was made"]
     assert any(text.startswith("Of 12,310 buildings before, 41 are gone") for text in page.texts)
     assert any(text.startswith("6 buildings could not be judged") for text in page.texts)
 
@@ -68,7 +69,7 @@ def test_words_come_first_then_the_table_of_statuses_and_the_examples_last(html:
 def test_what_is_not_there_has_no_section() -> None:
     nothing = Density(len(STATUSES)).overview
     page = Page(render(make_report(examples=(), overview=nothing, shifts=None)))
-    assert page.headings == ["What was found", "Statuses", "How it was made"]
+    assert page.headings == ["What was compared", "Statuses", "How it was made"]
     assert {"svg", "img", "figure"} & set(page.tags) == set()
 
 
@@ -219,3 +220,23 @@ def test_every_figure_and_drawing_says_what_it_is(html: str) -> None:
     labels = re.findall(r'role="img" aria-label="([^"]*)"', html)
     assert len(labels) == len(set(labels)) == html.count("<svg")
     assert all(labels)
+
+
+def test_a_page_can_be_read_aloud(html: str, rasters: tuple[Path, Path]) -> None:
+    check_reading(html)
+    check_reading(render(make_report(image_before=rasters[0], image_after=rasters[1])))
+
+
+def test_the_answer_comes_before_the_numbers(html: str) -> None:
+    texts = Page(html).texts
+    told = wording.verdict(make_report())
+    assert len(told) == 3
+    assert [texts.index(sentence) < texts.index("Added") for sentence in told] == [True] * 3
+
+
+def test_shifts_that_nobody_knows_are_no_figure() -> None:
+    blocks = make_blocks()
+    unknown = replace(blocks, source=np.full(len(blocks.source), "none", np.object_))
+    page = Page(render(make_report(shifts=unknown)))
+    assert "Shift" not in page.headings
+    assert any(text.startswith("No shift between the dates could be told") for text in page.texts)

@@ -118,6 +118,7 @@ def test_no_polygon_is_lost_or_doubled_whatever_the_height(
 def test_polygons_come_in_the_working_crs(tmp_path: Path) -> None:
     path = write_houses(tmp_path / "degrees.gpkg", np.random.default_rng(3), 20, crs="EPSG:4326")
     layer = sort_layer(path, tmp_path, crs=WORKING, strip_height=1e9)
+    assert layer.path.parent == tmp_path  # nowhere else: it may need more room than there is
     ((_, buildings),) = layer.strips()
     expected = read_footprints(path, crs=WORKING).polygons
     assert shapely.equals(buildings.store.take(slice(None)), expected).all()

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from pyproj import CRS
 
@@ -12,11 +13,11 @@ from tests.unit.changes.reports import counts_of, make_blocks, make_examples, ma
 
 
 def fact(name: str, **parts: object) -> str | None:
-    return dict(wording.found_facts(make_report(**parts))).get(name)
+    return dict(wording.compared_facts(make_report(**parts))).get(name)
 
 
 def test_what_was_found_is_a_sentence() -> None:
-    assert fact("Found") == (
+    assert wording.verdict(make_report())[0] == (
         "Of 12,310 buildings before, 41 are gone, 63 are changed (40 enlarged, 23 split) and 12,197 are "
         "unchanged. Of 12,321 buildings after, 52 are new."
     )
@@ -27,30 +28,32 @@ def test_one_building_is_and_two_are() -> None:
         counts=counts_of({("added", None): 1, ("removed", None): 1, ("changed", "split"): 2})
     )
     report = replace(report, before=replace(report.before, buildings=1))
-    assert dict(wording.found_facts(report))["Found"] == (
+    assert wording.verdict(report)[0] == (
         "Of 1 building before, 1 is gone, 2 are changed (2 split) and 0 are unchanged. "
         "Of 12,321 buildings after, 1 is new."
     )
 
 
 def test_kinds_of_what_waits_are_not_told_as_changes() -> None:
-    assert "reduced" not in str(fact("Found"))
+    assert "reduced" not in wording.verdict(make_report())[0]
 
 
 def test_what_waits_for_another_date_is_said() -> None:
-    assert fact("Waiting") == (
+    assert wording.verdict(make_report())[1] == (
         "17 seem new, 3 seem gone and 1 seems changed, but that counts only when another date confirms it."
     )
     only = counts_of({("missing", None): 1})
-    assert fact("Waiting", counts=only) == "1 seems gone, but that counts only when another date confirms it."
-    assert fact("Waiting", counts=counts_of({("added", None): 5})) is None
+    assert wording.verdict(make_report(counts=only))[1] == (
+        "1 seems gone, but that counts only when another date confirms it."
+    )
+    assert len(wording.verdict(make_report(counts=counts_of({("added", None): 5})))) == 2
 
 
 def test_what_could_not_be_judged_is_said() -> None:
-    assert str(fact("Not judged")).startswith(
+    assert wording.verdict(make_report())[-1].startswith(
         "6 buildings could not be judged: the imagery of the other date"
     )
-    assert fact("Not judged", counts=counts_of({("added", None): 5})) == (
+    assert wording.verdict(make_report(counts=counts_of({("added", None): 5})))[-1] == (
         "Every building stands where the imagery of the other date has data."
     )
 
@@ -59,9 +62,16 @@ def test_what_could_not_be_judged_is_said() -> None:
 def test_a_date_without_evidence_is_named_with_the_error_that_may_follow(side: str, wrong: str) -> None:
     report = make_report(counts=counts_of({("added", None): 5}))
     blind = replace(report, **{side: replace(getattr(report, side), evidence=None)})
-    assert dict(wording.found_facts(blind))["Not judged"] == (
+    assert wording.verdict(blind)[-1] == (
         f"Nothing told where the imagery {side} had data: what it did not see may be counted as {wrong}."
     )
+
+
+def test_blocks_that_know_no_shift_have_no_table() -> None:
+    blocks = make_blocks()
+    unknown = replace(blocks, source=np.full(len(blocks.source), "none", np.object_))
+    assert wording.shift_tables(unknown, 1.0) == ()
+    assert len(wording.shift_tables(blocks, 1.0)) == 2
 
 
 def test_a_date_is_named_with_what_is_known_of_it() -> None:

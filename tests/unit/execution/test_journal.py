@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from buildmap.errors import MismatchError
-from buildmap.execution.journal import Journal
+from buildmap.execution.journal import Journal, missing_bytes
 
 PLAN = {"input": "a.tif 12", "halo_px": "192"}
 
@@ -49,3 +49,22 @@ def test_another_plan_may_begin_where_nothing_was_done_and_never_counts_foreign_
     finish_step(first, 0)
     finish_step(second, 1)
     assert (first.done(), second.done()) == ({0}, {1})
+
+
+def test_what_a_run_will_take_goes_by_what_it_has_done(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    assert missing_bytes(folder, 10) is None
+    journal = Journal(folder, PLAN, suffix=".tif")
+    assert missing_bytes(folder, 10) is None
+    finish_step(journal, 0, "x" * 1000)
+    finish_step(journal, 3, "x" * 3000)
+    (folder / "000004.tmp").write_text("x" * 700)
+    assert missing_bytes(folder, 10) == 8 * 2000
+    assert missing_bytes(folder, 10, output_share=0.5) == 8 * 2000 + 10_000
+    (tmp_path / "out").write_text("x" * 500)
+    assert missing_bytes(folder, 10) == 8 * 2250
+    assert missing_bytes(folder, 10, output_share=0.5) == 8 * 2000 + 10_000 - 500
+    assert missing_bytes(folder, 2) is None
+    assert missing_bytes(folder, 2, output_share=0.5) == 2000 - 500
+    (tmp_path / "out").write_text("x" * 2500)
+    assert missing_bytes(folder, 2, output_share=0.5) is None

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from buildmap.inference.deepness import DEEPNESS_KEYS, deepness_keys
 from buildmap.inference.onnx_backend import OnnxBackend
 from buildmap.inference.onnx_card import fingerprint_onnx, write_card
+from buildmap.preset import Instances
 from tests.networks import make_card, write_onnx
 
 
@@ -23,8 +25,18 @@ def test_a_new_card_leaves_network_and_foreign_metadata_alone(tmp_path: Path) ->
     write_card(path, card)
     after = onnx.load(path)
     assert after.graph == before.graph
-    assert {entry.key for entry in after.metadata_props} == {"buildmap", "by"}
+    assert {entry.key for entry in after.metadata_props} == {"buildmap", "by", *DEEPNESS_KEYS}
     assert OnnxBackend(path).card == card
+
+
+def test_what_deepness_reads_follows_the_card(tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "m.onnx")
+    card = make_card(halo_px=16, threshold=0.4)
+    write_card(path, card)
+    told = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert {key: told[key] for key in DEEPNESS_KEYS} == deepness_keys(card)
+    write_card(path, replace(card, model=replace(card.model, name="fcos", instances=Instances())))
+    assert [entry.key for entry in onnx.load(path).metadata_props] == ["buildmap"]
 
 
 def test_the_fingerprint_follows_weights_and_nothing_else(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 
 from buildmap.errors import MismatchError
+from buildmap.inference.deepness import deepness_keys
 from buildmap.inference.onnx_backend import OnnxBackend
 from buildmap.inference.onnx_export import export_onnx, largest_difference
 from buildmap.models import build_model
@@ -30,6 +32,8 @@ def test_onnx_equals_torch_at_other_sizes_than_it_was_traced_at(tmp_path: Path, 
     assert largest_difference(network, card, tmp_path / "m.onnx") < 1e-5
     backend = OnnxBackend(tmp_path / "m.onnx")
     assert backend.card == card
+    told = {entry.key: entry.value for entry in onnx.load(tmp_path / "m.onnx").metadata_props}
+    assert told.items() >= deepness_keys(card).items()
     stored = (tmp_path / "m.onnx").read_bytes()
     assert b"site-packages" not in stored  # nothing of the author's disk
     assert str(Path(torch.__file__).parent).encode() not in stored

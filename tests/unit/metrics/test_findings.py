@@ -1,12 +1,16 @@
 """What all pairs give together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from buildmap.metrics.figures import Mark
 from buildmap.metrics.findings import intervals, make_report
 from buildmap.metrics.statistics import bootstrap, object_statistics, pixel_statistics
 from tests.unit.metrics.findings import findings
 from tests.unit.metrics.summaries import make_summary
+from tests.unit.metrics.test_report import place
 
 
 def test_intervals_are_drawn_from_the_cells_of_all_pairs() -> None:
@@ -45,3 +49,39 @@ def test_the_report_has_a_map_for_each_pair(names: tuple[str, ...]) -> None:
         assert shown.iou == pytest.approx(counted[..., 0] / counted[..., :3].sum(axis=-1))
     assert report.command == "buildmap evaluate a b"
     assert len(report.ious) == len(report.polis_m) == len(report.area_errors) == 0
+    assert report.curves == () and not report.sizes.shown
+
+
+def test_what_is_wrong_is_told_as_a_share_of_a_whole_cell() -> None:
+    pixels = np.zeros((2, 3, 4), np.int64)
+    pixels[0, 0] = 40, 30, 20, 10  # tp, fp, fn, tn of a cell of 100 pixels
+    pixels[1, 2] = 0, 5, 1, 4  # seen in part: a sliver is no great error
+    report = make_report([findings(pixels)], make_summary("a.tif"), (), command="")
+    (shown,) = report.maps
+    unseen = np.isnan(shown.invented)
+    assert unseen.tolist() == np.isnan(shown.missed).tolist() == [[False, True, True], [True, True, False]]
+    assert (shown.invented[0, 0], shown.missed[0, 0]) == (0.3, 0.2)
+    assert (shown.invented[1, 2], shown.missed[1, 2]) == (0.05, 0.01)
+
+
+def test_maps_come_worst_first_with_the_numbers_of_their_worst_places() -> None:
+    found = [findings(np.ones((2, 2, 4), np.int64)) for _ in range(3)]
+    summary = make_summary("a.tif", "b.tif", "c.tif")
+    pairs = tuple(
+        replace(
+            pair,
+            scores=replace(pair.scores, pixels=replace(pair.scores.pixels, iou=iou)),
+        )
+        for pair, iou in zip(summary.pairs, (float("nan"), 0.7, 0.2), strict=True)
+    )
+    places = (
+        replace(place(0, 8), pair=2, cell=(1, 0)),
+        replace(place(1, 8), pair=1, cell=(0, 1)),
+        replace(place(2, 8), pair=2, cell=(0, 0)),
+    )
+    maps = make_report(found, replace(summary, pairs=pairs), places, command="").maps
+    assert [(shown.name, shown.marks) for shown in maps] == [
+        ("c.tif", (Mark(1, 1, 0), Mark(3, 0, 0))),
+        ("b.tif", (Mark(2, 0, 1),)),
+        ("a.tif", ()),
+    ]

@@ -89,3 +89,9 @@ def test_methods_are_told_of_what_was_measured_only() -> None:
     for word in ("bootstrap", "Boundary IoU", "Calibration", "COCO", "PoLiS", "Wilcoxon"):
         assert word in many
         assert word not in few
+
+
+def test_an_interval_that_nobody_knows_is_not_shown() -> None:
+    unknown = Interval(low=float("nan"), high=float("nan"))
+    lines = headlines(replace(full_summary(), intervals={"iou": unknown, "polis_m": unknown}))
+    assert {line.interval for line in lines} == {""}

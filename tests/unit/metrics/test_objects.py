@@ -29,6 +29,7 @@ from buildmap.metrics.outlines import OutlineErrors
 from buildmap.metrics.regions import Regions
 from buildmap.metrics.segmentation import Segmentation
 from buildmap.metrics.sides import Buildings
+from buildmap.metrics.sizes import EDGES_M2
 from buildmap.raster.grid import Grid
 from buildmap.raster.windows import Window
 from buildmap.vector.store import PolygonStore
@@ -302,3 +303,17 @@ def test_counts_of_several_pairs_of_files_add_up() -> None:
     assert (both.cells.cells, both.cells.count_off) == (7, 4)
     assert both.by_size[2][0] == one.by_size[2][0] + Instances(fn=1)
     assert len(both.by_size) == 4
+
+
+def test_sizes_are_counted_and_add_up() -> None:
+    found = comparison([house(0, 0, 8, 8), house(40, 0, 30, 30)], [house(0, 0, 7, 8)])
+    one = count_objects(found, ground(), Evaluation(), CellDifferences())
+    two = (one + one).sizes
+    limits = (0.0, *EDGES_M2)
+    assert {limits[bin_number]: two.mapped[bin_number] for bin_number in two.shown} == {
+        50: 2,
+        100: 0,
+        200: 0,
+        500: 2,
+    }
+    assert (sum(two.true), sum(two.found), sum(two.right)) == (2, 2, 2)

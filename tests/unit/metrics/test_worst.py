@@ -66,6 +66,10 @@ def test_the_cells_with_the_most_wrong_pixels_are_found_in_order(tmp_path: Path)
     places = find(tmp_path, predicted, true, count=5)
     wanted = sorted(wrong_by_cell(predicted, true).items(), key=lambda cell: (-cell[1], cell[0]))[:5]
     assert [place.wrong_px for place in places] == [wrong for _, wrong in wanted]
+    assert [place.cell for place in places] == [(row // 20, col // 20) for (row, col), _ in wanted]
+    for place in places:  # pixels of 0.5 m
+        assert place.wrong_m2 == pytest.approx(place.wrong_px / 4, rel=2e-3)
+        assert place.width_m == pytest.approx(place.picture.shape[1] / 2, rel=1e-3)
     row, col = wanted[0][0]
     part = (slice(row, row + 20), slice(col, col + 20))
     both, either = (predicted & true)[part].sum(), (predicted | true)[part].sum()
@@ -92,6 +96,31 @@ def test_places_of_several_pairs_are_ranked_together(tmp_path: Path) -> None:
     most = sorted(wanted, key=lambda place: -place[0])[:4]
     assert [(place.wrong_px, place.name) for place in worst.places] == most
     assert {name for _, name in most} == {"b.tif"}
+    assert {place.pair for place in worst.places} == {1}
+
+
+def test_places_of_unequal_pixels_are_ranked_by_their_ground(tmp_path: Path) -> None:
+    worst = WorstPlaces(2)
+    evaluation = Evaluation(measures=frozenset(), cell_m=1000)
+    for name, zoom, wrong in (("fine", 0.5, 60), ("coarse", 2.0, 10)):
+        predicted = np.zeros((20, 20), np.uint8)
+        predicted.flat[:wrong] = 1
+        files = [
+            write_raster(tmp_path / f"{name}_{side}.tif", pixels, transform=ORIGIN @ Affine.scale(zoom))
+            for side, pixels in (("p", predicted), ("t", predicted * 0))
+        ]
+        score_pair(*files, evaluation, progress=Silent(), worst=worst)
+    told = [(place.name, place.pair, place.wrong_px, round(place.wrong_m2)) for place in worst.places]
+    assert told == [("coarse_p.tif", 1, 10, 10), ("fine_p.tif", 0, 60, 4)]
+
+
+def test_a_sliver_on_the_border_is_shown_with_the_ground_beside_it(tmp_path: Path) -> None:
+    predicted, true = np.zeros((2, 90, 70), np.uint8)
+    predicted[81:89, 41:49] = 1  # in a cell of which 10 rows are there
+    (place,) = find(tmp_path, predicted, true)
+    assert place.cell == (4, 2)
+    part = slice(70, 90), slice(40, 60)
+    assert place.picture.tolist() == draw_place(None, predicted[part] > 0, true[part] > 0).tolist()
 
 
 def test_pixels_that_do_not_count_are_not_drawn(tmp_path: Path) -> None:
@@ -191,3 +220,4 @@ def test_without_a_crs_an_image_of_the_same_pixels_is_drawn_on(tmp_path: Path) -
     crop = np.moveaxis(picture, 0, -1)
     assert worst.places[0].picture.tolist() == draw_place(crop, predicted > 0, true > 0).tolist()
     assert worst.places[0].where == "400017.5, 4999977.5"
+    assert np.isnan([worst.places[0].wrong_m2, worst.places[0].width_m]).all()

@@ -19,10 +19,26 @@ from tests.unit.polygonize.test_job import make_job
 Polygons = NDArray[np.object_]
 
 
+class Counting(Silent):
+    """Counts how far the work got."""
+
+    left = 0
+
+    def start(self, task: str, total: int) -> None:
+        assert task == "valid"
+        self.left = total
+
+    def advance(self, steps: int = 1) -> None:
+        self.left -= steps
+
+
 def seen(job: BandJob, area: Polygons | None = None) -> list[bytes]:
+    progress = Counting()
     with open_source(job.source) as reader:
-        batches = seen_ground(job, reader, area=area, progress=Silent(), stop=lambda: False)
-        return [polygon.wkb for polygon in np.concatenate(list(batches))]
+        batches = seen_ground(job, reader, area=area, progress=progress, stop=lambda: False)
+        polygons = [polygon.wkb for polygon in np.concatenate(list(batches))]
+    assert progress.left == 0
+    return polygons
 
 
 def by_cells(valid: NDArray[np.bool_]) -> list[bytes]:

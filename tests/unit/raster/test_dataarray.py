@@ -64,10 +64,34 @@ def test_only_the_chunks_under_a_window_are_computed() -> None:
     assert reader.grid.crs == CRS.from_user_input(UTM)
 
 
+def test_a_pixel_is_valid_where_any_band_has_data_also_one_that_is_not_read(tmp_path: Path) -> None:
+    pixels = RNG.integers(1, 255, (4, 30, 30), np.uint8)
+    pixels[:3, 5:20] = 0
+    pixels[3, 10:20] = 0
+    path = write_raster(tmp_path / "a.tif", pixels, nodata=0, photometric="minisblack")
+    window = Window(col_off=2, row_off=3, width=20, height=25)
+    with rioxarray.open_rasterio(path) as array, RasterReader(path, bands=(2, 1)) as expected:
+        image, wanted = DataArrayReader(array, bands=(2, 1)).read(window), expected.read(window)
+    np.testing.assert_array_equal(image.pixels, wanted.pixels)
+    np.testing.assert_array_equal(image.valid, wanted.valid)
+    assert np.flatnonzero(~image.valid[:, 0]).tolist() == [*range(7, 17)]
+
+
+def test_other_names_of_dimensions_are_those_rioxarray_has_been_told() -> None:
+    values = RNG.integers(0, 255, (2, 8, 9), np.uint8)
+    array = xarray.DataArray(values, dims=("band", "lat", "lon"))
+    placed = array.rio.set_spatial_dims(x_dim="lon", y_dim="lat").rio.write_crs(UTM)
+    reader = DataArrayReader(placed.rio.write_transform(ORIGIN))
+    assert (reader.grid.width, reader.grid.height, reader.grid.transform) == (9, 8, ORIGIN)
+    np.testing.assert_array_equal(reader.read(reader.grid.window).pixels, values)
+
+
 def test_other_dimensions_absent_bands_and_a_missing_extra_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     flat = dataarray(np.zeros((8, 8), np.uint8))
     with pytest.raises(InputError, match=r"roofs has the dimensions .*not bands, y and x"):
         DataArrayReader(flat.expand_dims(["time", "band"]))
+    with pytest.raises(InputError, match="roofs has no place for rioxarray: y dimension not found"):
+        DataArrayReader(flat.rename(x="across"))
     with pytest.raises(InputError, match="roofs has 1 bands, not band 2"):
         DataArrayReader(flat, bands=(1, 2))
     monkeypatch.setitem(sys.modules, "rioxarray", None)

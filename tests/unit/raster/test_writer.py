@@ -107,4 +107,4 @@ def test_a_file_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "a.tif").mkdir()
     with pytest.raises(StorageError, match=r"cannot write .*a\.tif") as failure:
         write_cog(tmp_path / "a.tif", GRID, parts, tags={}, on_join=ignore)
-    assert "MB are free there" in str(failure.value.hint)
+    assert "MB are free on" in str(failure.value.hint)

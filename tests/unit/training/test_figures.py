@@ -3,14 +3,19 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from buildmap.metrics.layout import Panel
 from buildmap.training.figures import curve_panels, draw_curves
 from tests.unit.training.epochs import records, without_validation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def ink(path: Path) -> int:
@@ -71,3 +76,16 @@ def test_equal_records_give_equal_panels_and_no_id_is_there_twice() -> None:
     assert panels == curve_panels(records(5), kept=2)
     ids = [found for panel in panels for found in re.findall(r'\bid="([^"]+)"', panel.svg)]
     assert len(ids) == len(set(ids)) > 20
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_epochs_are_counted_in_whole_numbers(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("buildmap.training.figures._to_svg", lambda figure: drawn.append(figure) or "<svg/>")
+    curve_panels(records(count), kept=1)
+    for figure in drawn:
+        low, high = figure.axes[0].get_xlim()
+        ticks = [tick for tick in figure.axes[0].get_xticks() if low <= tick <= high]
+        assert ticks and all(tick == round(tick) for tick in ticks)
+        assert low < 1 <= count < high
+    assert len(drawn) == 4

@@ -11,7 +11,7 @@ from PIL import Image
 
 from buildmap.training.overlays import Overlay
 from buildmap.training.report import RunReport, render
-from tests.unit.metrics.test_report import EVIL, Page
+from tests.unit.metrics.test_report import EVIL, Page, check_reading
 from tests.unit.training.epochs import records, without_validation
 from tests.unit.training.fakes import PRESET
 from tests.unit.training.test_run_tables import NORTH, SOUTH
@@ -177,3 +177,49 @@ def test_maps_are_shown_where_there_are_any(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(base64.b64decode(shown.partition('"')[0]))) as picture:
         assert (picture.size, picture.getpixel((0, 0))) == ((3, 2), (255, 0, 0))
     assert '<a href="#maps">' in html
+
+
+def test_a_page_can_be_read_aloud(html: str) -> None:
+    check_reading(html)
+
+
+@pytest.mark.usefixtures("_no_curves")
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        (2, "It was best in epoch 2; 2 more made it no better."),
+        (3, "It was best in epoch 3; one more made it no better."),
+        (4, "It was best in the last epoch: more epochs may make it better."),
+    ],
+)
+def test_the_answer_says_how_good_it_is_and_whether_more_would_help(kept: int, told: str) -> None:
+    found = records(4)
+    texts = Page(render(report(records=found, kept=found[kept - 1]))).texts
+    share = round(100 * (60 + 30) / (60 + 20 + 30 + 15))  # of the building ground of both sources
+    right = round(100 * (60 + 30) / (60 + 20 + 30 + 5))
+    sentence = (
+        f"On validation ground it finds {share} % of the ground of buildings, and {right} % of what it calls "
+        "building is building."
+    )
+    assert texts.index(sentence) < texts.index(told) < texts.index("Validation IoU")
+
+
+@pytest.mark.usefixtures("_no_curves")
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({}, "There was no validation ground, so nobody knows how good it is."),
+        (
+            {"a": (0, 0, 0, 9)},
+            "Neither the network nor the annotations have a building on the validation ground.",
+        ),
+        (
+            {"a": (0, 0, 5, 9)},
+            "On validation ground it finds 0 % of the ground of buildings, and it finds nothing.",
+        ),
+        ({"a": (0, 5, 0, 9)}, "On validation ground 0 % of what it calls building is building."),
+    ],
+)
+def test_the_answer_knows_what_is_not_there(counts: dict[str, tuple[int, ...]], told: str) -> None:
+    found = tuple(replace(one, counts_by_source=counts) for one in records(1))
+    assert told in Page(render(report(records=found, kept=found[0]))).texts

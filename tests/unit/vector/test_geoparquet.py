@@ -16,6 +16,14 @@ from shapely.geometry import box
 from buildmap.errors import InputError, MissingInput, ResourceError
 from buildmap.vector.batches import stream_batches
 from buildmap.vector.geoparquet import is_geoparquet
+from buildmap.vector.reader import (
+    Repairs,
+    column_names,
+    layer_names,
+    read_footprints,
+    read_in_batches,
+    read_unrepaired,
+)
 from buildmap.vector.writing.parquet import GeoParquet
 from tests.scenes import UTM
 
@@ -145,3 +153,46 @@ def test_it_is_known_by_its_name() -> None:
         True,
         False,
     ]
+
+
+def test_it_is_read_as_the_same_layer_in_any_other_format(tmp_path: Path) -> None:
+    layer = houses()
+    layer.loc[2, "geometry"] = None
+    layer.loc[4, "geometry"] = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    layer[["floors", "kind", "geometry"]].to_file(tmp_path / "a.gpkg")
+    layer.to_parquet(tmp_path / "a.parquet")
+    one, other = (read_footprints(tmp_path / name, crs="EPSG:4326") for name in ("a.gpkg", "a.parquet"))
+    assert other.repairs == one.repairs == Repairs(null=1, mended=1)
+    assert shapely.equals_exact(one.polygons, other.polygons).all()
+    assert other.crs == one.crs
+    raw = np.concatenate(list(read_unrepaired(tmp_path / "a.parquet", rows=4)))
+    assert [shape is None for shape in raw] == layer.geometry.isna().tolist()
+    assert raw[4].equals_exact(layer.geometry[4], 0)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 100])
+@pytest.mark.parametrize("crs", [UTM, "EPSG:4326"])
+def test_only_what_touches_a_box_is_read_and_counted(tmp_path: Path, rows: int, crs: str) -> None:
+    layer = houses()
+    layer.loc[0, "geometry"] = None
+    with np.errstate(invalid="ignore"):
+        layer.loc[1, "geometry"] = shapely.Polygon([(0, 0), (np.nan, 1), (1, 1)])
+    path = tmp_path / "a.parquet"
+    layer.to_parquet(path)
+    left, bottom, right, top = layer.geometry[[4, 5]].to_crs(crs).total_bounds.tolist()
+    batches = list(
+        read_in_batches(path, crs=crs, bbox=(left, bottom, right, top), columns=["floors"], rows=rows)
+    )
+    assert np.concatenate([batch.columns["floors"] for batch in batches]).tolist() == [4, 5]
+    assert sum((batch.repairs for batch in batches), Repairs()) == Repairs()
+
+
+def test_its_columns_are_named_and_it_has_no_layers(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    houses().to_parquet(path)
+    assert column_names(path) == ("floors", "kind", "use")
+    assert layer_names(path) == ()
+    with pytest.raises(MissingInput, match="does not exist"):
+        layer_names(tmp_path / "none.parquet")
+    with pytest.raises(InputError, match="no column 'flors'"):
+        read_in_batches(path, crs=None, columns=["flors"])

@@ -11,7 +11,7 @@ import shapely
 from buildmap.errors import StorageError
 from buildmap.vector.writing import converted as module
 from buildmap.vector.writing.converted import ConvertedLayer
-from buildmap.vector.writing.formats import FLATGEOBUF, GPKG, PMTILES
+from buildmap.vector.writing.formats import FLATGEOBUF, PMTILES, Format
 from buildmap.vector.writing.tiles import empty_archive
 from tests.scenes import UTM
 
@@ -95,6 +95,11 @@ def test_tiles_without_a_polygon_still_have_the_layer(tmp_path: Path) -> None:
     assert (info["features"], info["fields"].tolist()) == (0, ["mvt_id", "id"])
 
 
-def test_what_grows_by_itself_needs_no_spool(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="GPKG needs no spool"):
-        ConvertedLayer(tmp_path / "out.gpkg", crs=UTM, kind=GPKG)
+def test_any_format_of_gdal_needs_no_more_than_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "out.sqlite"
+    sink = ConvertedLayer(path, crs=UTM, kind=Format(name="SQLite", suffixes=(".sqlite",)))
+    append(sink, 30)
+    sink.finish({"houses": 30})
+    info = pyogrio.read_info(path, layer="houses", force_feature_count=True)
+    assert (info["driver"], info["features"]) == ("SQLite", 30)
+    assert [file.name for file in tmp_path.iterdir()] == ["out.sqlite"]

@@ -1,9 +1,8 @@
 """A file has a plain name while it is made."""
 
-import shutil
 from pathlib import Path
 
-from buildmap.vector.writing.part_file import drop_leftovers, part_file, write_failure
+from buildmap.vector.writing.part_file import drop_leftovers, part_file
 
 
 def test_what_is_written_under_the_plain_name_lies_beside_the_file_to_be(tmp_path: Path) -> None:
@@ -29,11 +28,3 @@ def test_only_the_unfinished_file_and_what_lies_beside_it_are_leftovers(tmp_path
         (tmp_path / name).touch()
     drop_leftovers(tmp_path / "out.gpkg", ".gpkg")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.gpkg", "part.fgb"]
-
-
-def test_a_failure_names_the_file_the_reason_and_the_space_left(tmp_path: Path) -> None:
-    error = write_failure(tmp_path / "out.fgb", "it rained")
-    assert str(error) == f"cannot write {tmp_path / 'out.fgb'}: it rained"
-    assert error.exit_code == 74
-    free_mb = int(str(error.hint).split()[0])
-    assert abs(free_mb - shutil.disk_usage(tmp_path).free / 2**20) < 1000

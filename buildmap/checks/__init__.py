@@ -1,0 +1,1 @@
+"""The facts that `buildmap doctor` tells: the machine, the libraries, their maps, the network."""

@@ -21,13 +21,13 @@ _TOLERANCE = 0.005
 class Answer:
     """What a shipped model is, and what it says."""
 
-    fingerprint: str
+    sha256: str
     """SHA-256 of the file, the first 16 hex digits."""
     probability: float
     """Mean probability of building over `village`."""
 
 
-ANSWERS = {"lite.onnx": Answer(fingerprint="0054fbce55ebb179", probability=0.2115)}
+ANSWERS = {"lite.onnx": Answer(sha256="0054fbce55ebb179", probability=0.2115)}
 """Of every model in the package."""
 
 
@@ -85,7 +85,7 @@ def village(side_px: int) -> "NDArray[np.uint8]":
     return image.astype(np.uint8)
 
 
-def fingerprint(model: Path) -> str:
+def hash_of(model: Path) -> str:
     """Give the SHA-256 of a whole file, the first 16 hex digits."""
     with model.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
@@ -95,6 +95,6 @@ def _shipped(model: Path, answer: Answer) -> Fact:
     name, hint = f"model {model.name}", "reinstall buildmap: pip install --force-reinstall --no-deps buildmap"
     if not model.is_file():
         return failed(name, f"{model} is not there", hint)
-    if (found := fingerprint(model)) != answer.fingerprint:
-        return failed(name, f"{model} is damaged: its fingerprint is {found}, not {answer.fingerprint}", hint)
-    return ok(name, f"{model.stat().st_size / 1e6:.1f} MB, fingerprint {found}")
+    if (found := hash_of(model)) != answer.sha256:
+        return failed(name, f"{model} is damaged: its SHA-256 begins with {found}, not {answer.sha256}", hint)
+    return ok(name, f"{model.stat().st_size / 1e6:.1f} MB, SHA-256 {found}...")

@@ -32,14 +32,14 @@ def test_the_answers_are_those_of_the_shipped_models() -> None:
     shipped = sorted(builtin_model().parent.glob("*.onnx"))
     measured = {
         model.name: networks.Answer(
-            fingerprint=networks.fingerprint(model),
+            sha256=networks.hash_of(model),
             probability=round(float(load_backend(model).probability(networks.village(256)[None]).mean()), 4),
         )
         for model in shipped
     }
     for name, answer in measured.items():
         known = networks.ANSWERS.get(name)
-        assert known is not None and known.fingerprint == answer.fingerprint, f"ANSWERS is now {measured}"
+        assert known is not None and known.sha256 == answer.sha256, f"ANSWERS is now {measured}"
         assert known.probability == pytest.approx(answer.probability, abs=0.002), f"ANSWERS is now {measured}"
     assert networks.ANSWERS.keys() == measured.keys()
 

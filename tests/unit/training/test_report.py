@@ -19,7 +19,7 @@ from tests.unit.training.test_run_tables import NORTH, SOUTH
 NAMED = replace(PRESET, paper="A paper, 2023", gmac_512=33.26, training_data="Two towns", license="CC0-1.0")
 
 
-def overlay(seed: int, source: str = "north", side: int = 256) -> Overlay:
+def overlay(seed: int, source: str = "north", side: int = 32) -> Overlay:
     picture = np.random.default_rng(seed).integers(0, 255, (side, side, 3)).astype(np.uint8)
     return Overlay(source=source, rank="worst", iou=0.321, picture=picture)
 
@@ -117,7 +117,7 @@ def test_overlays_are_pictures_in_the_page(html: str) -> None:
     assert len(urls) == 2
     with Image.open(io.BytesIO(base64.b64decode(urls[1].partition(",")[2]))) as picture:
         shown = np.asarray(picture.convert("RGB")).astype(int)
-    assert shown.shape == (256, 256, 3)
+    assert shown.shape == (32, 32, 3)
     assert np.abs(shown - overlay(1).picture).mean() < 20  # few colours are left of noise
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from buildmap.contract import METADATA_KEY, ModelCard, card_from_json
+from buildmap.inference.protobuf import BYTES, FIXED, VARINT, read_varint
 from buildmap.schema import parse_json
 
 _MOST_BYTES = 2**24
@@ -15,9 +16,6 @@ _MOST_FILE_BYTES = 2**40
 _ONNX_METADATA = 14
 """Field of ONNX's ModelProto: pairs of key and value, each a message of its own."""
 _KEY, _VALUE = 1, 2
-_VARINT, _BYTES = 0, 2
-_FIXED = {1: 8, 5: 4}
-"""Bytes of the kinds of fields that have a fixed length."""
 
 
 def read_card(model: Path) -> ModelCard | None:
@@ -58,29 +56,16 @@ def _from_onnx(file: BinaryIO) -> str | None:
 
 def _fields(file: BinaryIO, wanted: set[int]) -> Iterator[tuple[int, bytes]]:
     """Give number and content of some fields, as far as the file is a protobuf message."""
-    while (tag := _varint(file)) is not None:
+    while (tag := read_varint(file)) is not None:
         number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            _varint(file)
-        elif kind in _FIXED:
-            file.seek(_FIXED[kind], SEEK_CUR)
-        elif kind == _BYTES and (length := _varint(file)) is not None and length < _MOST_FILE_BYTES:
+        if kind == VARINT:
+            read_varint(file)
+        elif kind in FIXED:
+            file.seek(FIXED[kind], SEEK_CUR)
+        elif kind == BYTES and (length := read_varint(file)) is not None and length < _MOST_FILE_BYTES:
             if number in wanted and length <= _MOST_BYTES:
                 yield number, file.read(length)
             else:
                 file.seek(length, SEEK_CUR)
         else:
             return
-
-
-def _varint(file: BinaryIO) -> int | None:
-    """Read a number of up to ten bytes, the lowest seven bits first; None at the end."""
-    number = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            return None
-        number |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return number
-    return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from buildmap.inference.protobuf import BYTES, FIXED, VARINT, read_varint
 from buildmap.schema import parse_json
 
 _MOST_HEADER_BYTES = 2**24
@@ -15,9 +16,6 @@ _GRAPH, _INITIALIZER = 7, 5
 """Fields of ONNX's ModelProto and GraphProto."""
 _DIMS, _DATA_TYPE = 1, 2
 """Fields of ONNX's TensorProto."""
-_VARINT, _BYTES = 0, 2
-_FIXED = {1: 8, 5: 4}
-"""Bytes of the kinds of fields that have a fixed length."""
 _ONNX_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 10: 2, 11: 8, 16: 2}
 """Bytes of a number of the types that weights have; integers of 64 bits are shapes and places."""
 _SAFETENSORS_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I8": 1, "U8": 1}
@@ -97,12 +95,12 @@ def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int | None, int]]:
     Yields:
         Number, value where it is a whole number, and length of the bytes that follow where it is not.
     """
-    while file.tell() < end and (tag := _varint(file)) is not None:
+    while file.tell() < end and (tag := read_varint(file)) is not None:
         number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            yield number, _varint(file), 0
+        if kind == VARINT:
+            yield number, read_varint(file), 0
             continue
-        length = _varint(file) if kind == _BYTES else _FIXED.get(kind)
+        length = read_varint(file) if kind == BYTES else FIXED.get(kind)
         if length is None or length > end - file.tell():
             return
         after = file.tell() + length
@@ -111,18 +109,5 @@ def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int | None, int]]:
 
 
 def _varints(file: BinaryIO, end: int) -> Iterator[int]:
-    while file.tell() < end and (number := _varint(file)) is not None:
+    while file.tell() < end and (number := read_varint(file)) is not None:
         yield number
-
-
-def _varint(file: BinaryIO) -> int | None:
-    """Read a number of up to ten bytes, the lowest seven bits first; None at the end."""
-    number = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            return None
-        number |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return number
-    return None

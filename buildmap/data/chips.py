@@ -1,5 +1,6 @@
 """Where chips are cut: at random over valid ground to learn from, in a fixed grid to judge by."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -65,19 +66,22 @@ class ChipGround:
         chosen: Sequence[NDArray[np.bool_]] | None = None,
         *,
         at_middle: bool = False,
+        source_balance: float = 0.0,
     ) -> None:
-        """List the cells, each as likely as another of its size.
+        """List the cells; within a source, each is as likely as another of its size.
 
         Args:
             maps: Rectangles.
             chosen: For each, which of its cells to draw from; None means the valid ones.
             at_middle: Draw a cell's middle, where it was looked at, and not anywhere in it.
+            source_balance: As `Sampling.source_balance`.
         """
         chosen = [valid.cells for valid in maps] if chosen is None else chosen
         self._maps, self._at_middle = maps, at_middle
         self._cells = [np.flatnonzero(cells).astype(np.int32) for cells in chosen]
         pixels = [_covered_px(valid.window, cells) for valid, cells in zip(maps, chosen, strict=True)]
-        self._ends = np.cumsum([0, *pixels], dtype=np.int64)[1:]
+        weights = _balance([valid.source.name for valid in maps], pixels, source_balance)
+        self._ends = np.cumsum([0, *weights], dtype=np.int64)[1:]
 
     def __bool__(self) -> bool:
         """Tell whether there is any."""
@@ -185,6 +189,18 @@ def pad(array: NDArray[D], side_px: int) -> NDArray[D]:
     filled = np.zeros((*array.shape[:-2], side_px, side_px), array.dtype)
     filled[..., :rows, :cols] = array
     return filled
+
+
+def _balance(sources: Sequence[str], pixels: Sequence[int], source_balance: float) -> list[int]:
+    """Weigh rectangles so that a source counts by the power 1 - `source_balance` of its pixels."""
+    totals = Counter[str]()
+    for source, count in zip(sources, pixels, strict=True):
+        totals[source] += count
+    largest = max(totals.values(), default=0)
+    return [
+        round(count * (largest / totals[source]) ** source_balance) if count else 0
+        for source, count in zip(sources, pixels, strict=True)
+    ]
 
 
 def _covered_px(window: Window, cells: NDArray[np.bool_]) -> int:

@@ -50,10 +50,10 @@ class Sampler:
             StorageError: If a file cannot be read.
         """
         self._maps, self._preset = maps, preset
-        self._anywhere, self._on_buildings, self._on_hard = ChipGround(maps), ChipGround([]), ChipGround([])
+        self._anywhere, self._on_buildings, self._on_hard = self._lay(), ChipGround([]), ChipGround([])
         if preset.sampling.building_share:
             found = [map_buildings(valid, look_px=look_px) for valid in maps]
-            self._on_buildings = ChipGround(maps, found, at_middle=True)
+            self._on_buildings = self._lay(found, at_middle=True)
         cell_px = preset.training.chip_px // _HARDNESS_CELLS_PER_CHIP
         self._hardness = Hardness(maps, cell_px=cell_px) if preset.sampling.hard_share else None
 
@@ -70,7 +70,7 @@ class Sampler:
         """Let the noted losses decide where the loss is high."""
         if self._hardness:
             self._hardness.end_epoch()
-            self._on_hard = ChipGround(self._maps, self._hardness.hardest())
+            self._on_hard = self._lay(self._hardness.hardest())
 
     @property
     def hardness(self) -> dict[str, NDArray[np.float32]]:
@@ -85,7 +85,7 @@ class Sampler:
         """
         if self._hardness:
             self._hardness.restore(state)
-            self._on_hard = ChipGround(self._maps, self._hardness.hardest())
+            self._on_hard = self._lay(self._hardness.hardest())
         elif state:
             raise ValueError("a state of hardness without a hard_share")
 
@@ -113,6 +113,12 @@ class Sampler:
         if best is None:
             raise ValueError("no chip was drawn")
         return best
+
+    def _lay(
+        self, chosen: Sequence[NDArray[np.bool_]] | None = None, *, at_middle: bool = False
+    ) -> ChipGround:
+        balance = self._preset.sampling.source_balance
+        return ChipGround(self._maps, chosen, at_middle=at_middle, source_balance=balance)
 
     def _draw_side(self, valid: ValidMap, rng: np.random.Generator) -> int:
         """Draw how many working pixels a chip spans: its GSD, smaller where the rectangle is too small."""

@@ -100,12 +100,16 @@ class Sampling:
     """Share of chips laid around a building, 0..1."""
     hard_share: float = 0.0
     """Share of chips laid where the loss has been high so far, 0..1."""
+    source_balance: float = 0.0
+    """Sources are drawn by the power 1 - `source_balance` of their ground: 0 by its size, 1 all alike."""
 
     def __post_init__(self) -> None:
         if min(self.building_share, self.hard_share) < 0 or self.building_share + self.hard_share > 1:
             raise ValueError(
                 f"building_share {self.building_share} and hard_share {self.hard_share} are not shares of 1"
             )
+        if not 0 <= self.source_balance <= 1:
+            raise ValueError(f"source_balance {self.source_balance} is not within 0..1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

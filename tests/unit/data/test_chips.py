@@ -88,6 +88,21 @@ def test_rectangles_are_drawn_by_their_valid_ground(source: TrainingSource) -> N
     assert counts[1] / 2000 == pytest.approx(0.75, abs=0.04)
 
 
+@pytest.mark.parametrize(("balance", "shares"), [(0, (1, 5, 14)), (0.5, (1, 5, 84**0.5)), (1, (1, 5, 6))])
+def test_sources_are_balanced_and_rectangles_of_one_keep_their_proportion(
+    source: TrainingSource, balance: float, shares: tuple[float, ...]
+) -> None:
+    solid, other = replace(source, all_valid=True), replace(source, all_valid=True, name="b")
+    maps = [
+        map_valid(owner, _window(0, 0, width, 160), cell_px=8)
+        for owner, width in ((solid, 8), (solid, 40), (other, 112))
+    ]
+    ground, rng = ChipGround(maps, source_balance=balance), np.random.default_rng(0)
+    counts = Counter(ground.draw(rng)[0] for _ in range(4000))
+    expected = np.array(shares) / sum(shares)
+    assert [counts[number] / 4000 for number in range(3)] == pytest.approx(expected, abs=0.03)
+
+
 def test_chosen_cells_are_all_alike_and_drawn_at_their_middle(source: TrainingSource) -> None:
     solid = replace(source, all_valid=True)
     maps = [map_valid(solid, _window(left, 0, 64, 32), cell_px=cell) for left, cell in ((0, 16), (64, 8))]

@@ -1,4 +1,4 @@
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -94,8 +94,9 @@ def _sampler(
     augment: Augment = STILL,
     chip_px: int = CHIP_PX,
     gsd_max_m: float = 0.5,
+    source_balance: float = 0.0,
 ) -> Sampler:
-    sampling = Sampling(building_share=building_share, hard_share=hard_share)
+    sampling = Sampling(building_share=building_share, hard_share=hard_share, source_balance=source_balance)
     data = replace(PLAIN, gsd_max_m=gsd_max_m)
     preset = make_preset(data=data, augment=augment, chip_px=chip_px, sampling=sampling)
     return Sampler(maps, preset, look_px=CELL_PX)
@@ -144,6 +145,22 @@ def test_each_class_of_ground_is_chosen_by_its_share(building: float, hard: floa
     asked = {"building": building, "hard": hard, "anywhere": 1 - building - hard}
     expected = {name: share for name, share in asked.items() if share > 1e-9}
     assert _choose_often(sampler) == pytest.approx(expected, abs=0.03)
+
+
+def test_sources_of_unlike_size_share_every_class_of_ground_alike() -> None:
+    everything = np.ones_like(HOUSE_MASK)
+    small = _map(Window(col_off=0, row_off=0, width=SIDE_PX, height=160), mask=everything)
+    large = _map(mask=everything)
+    large = replace(large, source=replace(large.source, name="b"))
+    sampler = _sampler(small, large, building_share=0.4, hard_share=0.3, source_balance=1)
+    places = [(0, 0, 0, 64, 160), (0, 64, 0, 576, 160), (1, 0, 0, 64, 640), (1, 64, 0, 576, 640)]
+    sampler.note(np.array(places, np.int64), np.array([4, 1, 4, 1], np.float32))
+    sampler.end_epoch()
+    rng, numbers = np.random.default_rng(0), defaultdict[int, list[int]](list)
+    for _ in range(3000):
+        ground, _ = sampler.choose(rng)
+        numbers[id(ground)].append(ground.draw(rng)[0])
+    assert [np.mean(drawn) for drawn in numbers.values()] == pytest.approx([0.5] * 3, abs=0.06)
 
 
 def test_until_the_end_of_an_epoch_no_ground_is_hard() -> None:

@@ -23,6 +23,7 @@ from buildmap.errors import InputError
 from buildmap.preset.maps import MapLayer, MapRule, MapStyle
 from buildmap.schema import did_you_mean
 from buildmap.vector.crs import as_crs
+from buildmap.vector.curves import straightened
 from buildmap.vector.locating import locate
 from buildmap.vector.projection import is_finite, projection
 from buildmap.vector.reader import Box, Repairs, column_names, repair
@@ -166,7 +167,7 @@ def _read_layer(
     read: Columns = dict(zip(meta["fields"].tolist(), values, strict=True))
     known = {key: _values(read, key) for key in (*wanted.columns, *wanted.tags) if key != _TAGS}
     with np.errstate(invalid="ignore"):
-        shapes = np.asarray(shapely.from_wkb(wkb, on_invalid="fix"), np.object_)
+        shapes = np.asarray(shapely.from_wkb(straightened(wkb), on_invalid="fix"), np.object_)
         parts = _parts(shapes, projection(file_crs, crs))
     drawn: list[NDArray[np.object_]] = [np.empty(0, np.object_)]
     rules: list[NDArray[np.int64]] = [np.empty(0, np.int64)]

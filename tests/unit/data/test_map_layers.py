@@ -3,6 +3,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import pytest
 import shapely
 from pyproj import Transformer
@@ -130,6 +131,17 @@ def test_sick_polygons_are_mended_and_what_has_no_place_is_left_out(tmp_path: Pa
     assert not shapely.has_z(found.shapes).any()
     assert shapely.area(found.shapes).sum() == pytest.approx(50 + 40.5)
     assert (found.repairs.mended, found.repairs.flattened) == (1, 1)
+
+
+def test_a_round_building_inside_of_a_collection_is_drawn_with_straight_edges(tmp_path: Path) -> None:
+    east, north = _at(0, 0)
+    circle = f"CIRCULARSTRING({east} {north},{east + 10} {north},{east} {north})"
+    text, path = tmp_path / "round.csv", tmp_path / "round.gpkg"
+    text.write_text(f'building,WKT\nyes,"GEOMETRYCOLLECTION(CURVEPOLYGON({circle}))"\n')
+    _, _, wkb, values = pyogrio.raw.read(text, columns=["building"])
+    pyogrio.raw.write(path, wkb, values, ["building"], crs=UTM, geometry_type="Unknown", driver="GPKG")
+    (disc,) = _read(tmp_path, MapLayer(path="round.gpkg")).shapes
+    assert disc.area == pytest.approx(np.pi * 25, rel=0.002)
 
 
 def test_lines_lose_their_heights(tmp_path: Path) -> None:

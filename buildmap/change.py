@@ -27,13 +27,12 @@ from buildmap.execution.progress import Progress, Silent
 from buildmap.provenance import Provenance, fingerprint_file
 from buildmap.publish import check_distinct, check_output, staged, streamed
 from buildmap.raster.reader import RasterReader
-from buildmap.vector.writing.formats import FLATGEOBUF, GEOJSON_SEQ, Format, check_format, format_of
+from buildmap.vector.writing.formats import STREAM, Format, check_format, file_name, format_of
 from buildmap.vector.writing.layers import write_layers
 
 if TYPE_CHECKING:
     from pyproj import CRS
 
-STREAM = Path("-")
 _EXAMPLE_CELL_M = 500.0
 
 
@@ -89,7 +88,7 @@ def change(
             examples=Examples(cell=_EXAMPLE_CELL_M / ground.unit_m),
         )
         with ChangeWriter(
-            folder / _name(output, kind),
+            folder / file_name(output, kind),
             crs=ground.crs,
             layer=delivery.layer,
             provenance=_provenance(before.path, after.path, comparing),
@@ -167,7 +166,7 @@ def _check_output(before: Date, after: Date, output: Path, delivery: Delivery) -
     inputs = [
         path for side in (before, after) for path in (side.path, side.valid, side.image) if path is not None
     ]
-    kind = format_of(output, delivery.format) if output != STREAM else _streamable(delivery.format)
+    kind = format_of(output, delivery.format)
     outputs = [path for path in (output, delivery.shifts, delivery.html) if path is not None]
     for path in outputs:
         if path == STREAM:
@@ -184,23 +183,10 @@ def _check_output(before: Date, after: Date, output: Path, delivery: Delivery) -
     return kind
 
 
-def _streamable(name: str | None) -> Format:
-    kind = FLATGEOBUF if name is None else format_of(STREAM, name)
-    if kind not in {FLATGEOBUF, GEOJSON_SEQ}:
-        raise OutputError(
-            f"{kind.name} cannot be streamed", hint="stream FlatGeobuf or GeoJSONSeq, or name a file"
-        )
-    return kind
-
-
-def _name(output: Path, kind: Format) -> str:
-    return f"changes{kind.suffixes[0]}" if output == STREAM else output.name
-
-
 def _folder(output: Path, delivery: Delivery, kind: Format) -> AbstractContextManager[Path]:
     """Claim the folder in which the output is made."""
     if output == STREAM:
-        return streamed(sys.stdout.buffer, _name(output, kind))
+        return streamed(sys.stdout.buffer, file_name(output, kind))
     return staged(output, overwrite=delivery.overwrite, wait_s=delivery.wait_s)
 
 

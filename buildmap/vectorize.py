@@ -37,7 +37,7 @@ from buildmap.vector.paper.method import find_limits, redraw
 from buildmap.vector.paper.steps import StepsWriter
 from buildmap.vector.reader import read_footprints
 from buildmap.vector.refit import refit
-from buildmap.vector.writing.formats import FLATGEOBUF, GPKG, VALID_LAYER, Format, format_of
+from buildmap.vector.writing.formats import GPKG, STREAM, VALID_LAYER, Format, file_name, format_of
 from buildmap.vector.writing.writer import FootprintWriter
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyproj import CRS
 
-STREAM = Path("-")
-"""The output that is standard output."""
 _BANDS = "bands"
 
 
@@ -139,7 +137,7 @@ def vectorize(
 
     Args:
         raster: Probability or mask: anything GDAL reads.
-        output: The layer to be, or `STREAM`, to which FlatGeobuf is sent at the end.
+        output: The layer to be, or `STREAM`, to which FlatGeobuf or GeoJSONSeq is sent at the end.
         settings: How footprints are drawn.
         delivery: What is written of them.
         running: How to go about it.
@@ -167,7 +165,7 @@ def vectorize(
         seen = seen_ground(job, reader, area=area, progress=progress, stop=stop) if delivery.valid else None
         executor = executor_for(workers=running.workers, dask=running.dask)
         with (
-            _folder(output, running, bands=job.bands) as folder,
+            _folder(output, kind, running, bands=job.bands) as folder,
             _journal(folder, job, running) as journal,
             _steps_writer(delivery, job, running) as steps,
         ):
@@ -181,7 +179,7 @@ def vectorize(
                 within=None if area is None else Within(area),
                 source_date=delivery.source_date or reader.date,
             )
-            path = folder / _name(output)
+            path = folder / file_name(output, kind)
             provenance = _provenance(Path(raster), settings)
             written = _write(path, kind, batches, crs, delivery, provenance, seen)
     return _summary(
@@ -228,7 +226,7 @@ def refit_layer(
             f"{layer} is a layer: --method paper, --split, --outline subpixel and --valid need a raster",
             hint="give the raster of probability it was made from",
         )
-    with _folder(output, running, bands=None) as folder:
+    with _folder(output, kind, running, bands=None) as folder:
         found = read_footprints(layer, crs=None, layer=from_layer)
         if found.crs is None:
             raise InputError(f"{layer} has no CRS", hint=f"ogr2ogr -a_srs EPSG:CODE with_crs.gpkg '{layer}'")
@@ -245,7 +243,7 @@ def refit_layer(
             in_pixels=False,
         )
         written = _write(
-            folder / _name(output), kind, batches, found.crs, delivery, _provenance(layer, settings)
+            folder / file_name(output, kind), kind, batches, found.crs, delivery, _provenance(layer, settings)
         )
     return _summary(output, delivery, written, began)
 
@@ -253,22 +251,20 @@ def refit_layer(
 def _check_output(output: Path, delivery: Delivery, source: Path) -> Format:
     """Refuse outputs that cannot be, before any work; give the format."""
     _check_valid(output, delivery)
+    kind = format_of(output, delivery.format)
     if output == STREAM:
-        kind = format_of(Path(_name(output)), delivery.format)
-        if kind != FLATGEOBUF:
-            raise OutputError(f"{kind.name} cannot be streamed", hint="stream FlatGeobuf, or name a file")
         return kind
     inputs = [source] if delivery.aoi is None else [source, delivery.aoi]
     check_distinct(output, *inputs)
     if delivery.keep_steps is not None:
         _check_steps(delivery.keep_steps, output, inputs)
-    return format_of(output, delivery.format)
+    return kind
 
 
 def _check_valid(output: Path, delivery: Delivery) -> None:
     if not delivery.valid:
         return
-    kind = format_of(Path(_name(output)), delivery.format)
+    kind = format_of(output, delivery.format)
     if not kind.several_layers:
         raise OutputError(
             f"{kind.name} has no room for a layer '{VALID_LAYER}' beside the footprints", hint="write a .gpkg"
@@ -290,14 +286,12 @@ def _check_steps(steps: Path, output: Path, inputs: list[Path]) -> None:
     check_distinct(steps, *inputs)
 
 
-def _name(output: Path) -> str:
-    return "footprints.fgb" if output == STREAM else output.name
-
-
-def _folder(output: Path, running: Running, *, bands: int | None) -> AbstractContextManager[Path]:
+def _folder(
+    output: Path, kind: Format, running: Running, *, bands: int | None
+) -> AbstractContextManager[Path]:
     """Claim the folder in which the output is made, in so many bands, or at once."""
     if output == STREAM:
-        return streamed(sys.stdout.buffer, _name(output))
+        return streamed(sys.stdout.buffer, file_name(output, kind))
     claim = partial(staged, output, overwrite=running.overwrite, wait_s=running.wait_s)
     if bands is None:
         return claim()

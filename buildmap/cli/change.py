@@ -27,7 +27,10 @@ After = Annotated[
 Output = Annotated[
     Path,
     typer.Argument(
-        metavar="OUTPUT", readable=False, allow_dash=True, help="Layer to write; - streams FlatGeobuf."
+        metavar="OUTPUT",
+        readable=False,
+        allow_dash=True,
+        help="Layer to write; - streams FlatGeobuf, or GeoJSONSeq with -f.",
     ),
 ]
 Iou = Annotated[
@@ -175,9 +178,9 @@ def change(
     where the other date had no data; with --confirm also appearing, missing and changing, until enough dates
     agree. It is the next date's BEFORE.
     """
-    from buildmap.change import STREAM
     from buildmap.changes.options import Comparing, Date, Delivery
     from buildmap.changes.verdicts import Judging
+    from buildmap.vector.writing.formats import STREAM
 
     if html is None and (image_before or image_after):
         raise typer.BadParameter("--image-before and --image-after are shown in the report of --html")

@@ -44,7 +44,10 @@ Source = Annotated[
 Output = Annotated[
     Path,
     typer.Argument(
-        metavar="OUTPUT", readable=False, allow_dash=True, help="Layer to write; - streams FlatGeobuf."
+        metavar="OUTPUT",
+        readable=False,
+        allow_dash=True,
+        help="Layer to write; - streams FlatGeobuf, or GeoJSONSeq with -f.",
     ),
 ]
 Method = Annotated[
@@ -186,8 +189,7 @@ def _check_together(
     split: bool,
 ) -> None:
     """Refuse options that would do nothing beside the others; one from the environment may."""
-    from buildmap.vector.writing.formats import GPKG, format_of, is_vector
-    from buildmap.vectorize import STREAM
+    from buildmap.vector.writing.formats import GPKG, STREAM, format_of, is_vector
 
     layer = is_vector(source)
     if layer and method == "paper":
@@ -219,8 +221,8 @@ def _carry_out(
     from buildmap.cli.console import progress
     from buildmap.errors import InputError, Stopped
     from buildmap.execution.drain import draining
-    from buildmap.vector.writing.formats import is_vector
-    from buildmap.vectorize import STREAM, refit_layer
+    from buildmap.vector.writing.formats import STREAM, is_vector
+    from buildmap.vectorize import refit_layer
     from buildmap.vectorize import vectorize as run
 
     if is_vector(Path(source)):
@@ -251,7 +253,7 @@ def _carry_out(
 def _tell(summary: "VectorizeSummary", output: Path, *, json: bool, quiet: bool) -> None:
     """Report on stdout, or on stderr where the layer went down the other."""
     from buildmap.cli.console import report
-    from buildmap.vectorize import STREAM
+    from buildmap.vector.writing.formats import STREAM
 
     if output != STREAM:
         report(summary, json=json)

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import json
 import shutil
 import sqlite3
@@ -69,6 +70,14 @@ def layer(probability: Path) -> Path:
 @pytest.fixture(scope="module")
 def stream(probability: Path) -> bytes:
     return buildmap("vectorize", probability, "-", "-q")
+
+
+def test_a_stream_of_geojson_has_a_feature_a_line(probability: Path, stream: bytes) -> None:
+    lines = buildmap("vectorize", probability, "-", "-f", "GeoJSONSeq", "-q").splitlines()
+    frame = gpd.GeoDataFrame.from_features([*map(json.loads, lines)], crs="OGC:CRS84").to_crs(UTM)
+    expected = pyogrio.read_dataframe(io.BytesIO(stream)).sort_values("footprint_id", ignore_index=True)
+    assert frame.footprint_id.tolist() == expected.footprint_id.tolist()
+    assert shapely.hausdorff_distance(frame.geometry.array, expected.geometry.array).max() < 1e-3
 
 
 def test_rio_cogeo_calls_the_raster_a_valid_cog(probability: Path) -> None:

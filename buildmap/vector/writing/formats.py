@@ -22,6 +22,8 @@ _VECTOR_SUFFIXES = {
 }
 VALID_LAYER = "valid"
 """Beside footprints: the ground on which the imagery had data."""
+STREAM = Path("-")
+"""The output that is standard output."""
 GAPS_LAYER = "gaps"
 """Beside footprints: the ground of which nothing is known, because it could not be read."""
 
@@ -36,13 +38,17 @@ class Format:
     """Ends of file names that ask for it."""
     several_layers: bool = False
     """A file has room for more than one layer."""
+    streams: bool = False
+    """It can be read from a pipe."""
     only_crs: str | None = None
     """The one CRS its coordinates can be in; None for any."""
 
 
 GPKG = Format(name="GPKG", suffixes=(".gpkg",), several_layers=True)
-FLATGEOBUF = Format(name="FlatGeobuf", suffixes=(".fgb",))
-GEOJSON_SEQ = Format(name="GeoJSONSeq", suffixes=(".geojsonl", ".geojsons"), only_crs="OGC:CRS84")
+FLATGEOBUF = Format(name="FlatGeobuf", suffixes=(".fgb",), streams=True)
+GEOJSON_SEQ = Format(
+    name="GeoJSONSeq", suffixes=(".geojsonl", ".geojsons"), streams=True, only_crs="OGC:CRS84"
+)
 PARQUET = Format(name="Parquet", suffixes=(".parquet",))
 PMTILES = Format(name="PMTiles", suffixes=(".pmtiles",))
 FORMATS = (GPKG, FLATGEOBUF, GEOJSON_SEQ, PARQUET, PMTILES)
@@ -57,25 +63,22 @@ def format_of(path: Path, name: str | None = None) -> Format:
     """Choose the format of an output.
 
     Args:
-        path: Its suffix decides where nothing else does.
+        path: Its suffix decides where nothing else does; down a `STREAM` goes FlatGeobuf.
         name: GDAL's name of a format, in any case.
 
     Raises:
-        OutputError: If footprints cannot be written in such a format.
+        OutputError: If footprints cannot be written in such a format, or not down a stream.
     """
-    if name is not None:
-        known = {each.name.lower(): each for each in FORMATS}
-        if name.lower() in known:
-            return known[name.lower()]
-        listed = ", ".join(each.name for each in FORMATS)
-        raise OutputError(
-            f"footprints cannot be written as '{name}', only as {listed}",
-            hint=did_you_mean(name, [each.name for each in FORMATS]),
-        )
-    for each in FORMATS:
-        if path.suffix.lower() in each.suffixes:
-            return each
-    raise _refusal(path, ", ".join(suffix for each in FORMATS for suffix in each.suffixes))
+    kind = _named(name) if name is not None else FLATGEOBUF if path == STREAM else _suffixed(path)
+    if path == STREAM and not kind.streams:
+        able = " or ".join(each.name for each in FORMATS if each.streams)
+        raise OutputError(f"{kind.name} cannot be streamed", hint=f"stream {able}, or name a file")
+    return kind
+
+
+def file_name(output: Path, kind: Format) -> str:
+    """Give the name under which an output is made, which a `STREAM` has not."""
+    return f"stream{kind.suffixes[0]}" if output == STREAM else output.name
 
 
 def check_format(path: Path) -> None:
@@ -86,6 +89,24 @@ def check_format(path: Path) -> None:
     """
     if path.suffix.lower() not in GPKG.suffixes:
         raise _refusal(path, ".gpkg")
+
+
+def _named(name: str) -> Format:
+    known = {each.name.lower(): each for each in FORMATS}
+    if name.lower() in known:
+        return known[name.lower()]
+    listed = ", ".join(each.name for each in FORMATS)
+    raise OutputError(
+        f"footprints cannot be written as '{name}', only as {listed}",
+        hint=did_you_mean(name, [each.name for each in FORMATS]),
+    )
+
+
+def _suffixed(path: Path) -> Format:
+    for each in FORMATS:
+        if path.suffix.lower() in each.suffixes:
+            return each
+    raise _refusal(path, ", ".join(suffix for each in FORMATS for suffix in each.suffixes))
 
 
 def _refusal(path: Path, able: str) -> OutputError:

@@ -6,7 +6,15 @@ import pyogrio
 import pytest
 
 from buildmap.errors import OutputError
-from buildmap.vector.writing.formats import FORMATS, check_format, format_of, is_vector
+from buildmap.vector.writing.formats import (
+    FORMATS,
+    GPKG,
+    STREAM,
+    check_format,
+    file_name,
+    format_of,
+    is_vector,
+)
 
 
 def test_layers_are_told_from_rasters_by_name() -> None:
@@ -33,7 +41,6 @@ def test_the_suffix_chooses_the_format(file: str, name: str) -> None:
 
 def test_a_name_of_a_format_overrules_the_suffix_in_any_case() -> None:
     assert format_of(Path("a.gpkg"), "flatgeobuf").name == "FlatGeobuf"
-    assert format_of(Path("-"), "GPKG").name == "GPKG"
 
 
 def test_only_a_geopackage_has_room_for_several_layers_and_only_geojson_a_crs_of_its_own() -> None:
@@ -52,6 +59,16 @@ def test_a_format_that_cannot_be_written_is_refused_with_the_way_round() -> None
     assert caught.value.hint == "write a .gpkg, then: ogr2ogr 'a.shp' 'a.gpkg' footprints"
     with pytest.raises(OutputError, match="as 'ay', only as"):
         format_of(Path("ay"))
+
+
+def test_down_a_stream_goes_what_can_be_read_from_a_pipe() -> None:
+    assert file_name(STREAM, format_of(STREAM)) == "stream.fgb"
+    assert file_name(STREAM, format_of(STREAM, "geojsonseq")) == "stream.geojsonl"
+    assert file_name(Path("a/b.gpkg"), GPKG) == "b.gpkg"
+    for seeking in ("GPKG", "Parquet", "PMTiles"):
+        with pytest.raises(OutputError, match=f"{seeking} cannot be streamed") as caught:
+            format_of(STREAM, seeking)
+        assert caught.value.hint == "stream FlatGeobuf or GeoJSONSeq, or name a file"
 
 
 def test_a_mistyped_format_is_refused_with_the_right_one() -> None:

@@ -10,7 +10,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from buildmap.errors import OutputError
-from buildmap.execution.journal import missing_bytes
+from buildmap.execution.journal import has_records, missing_bytes
 from buildmap.execution.progress import Progress, Silent
 from buildmap.inference.forecast import Forecast, forecast
 from buildmap.inference.options import Prediction, Running
@@ -188,6 +188,8 @@ def dry_run(
 
     Raises:
         InputError: As `predict`.
+        MismatchError: As `predict`.
+        OutputError: If the output is an input, or of a kind that cannot be written.
         ResourceError: As `predict`.
     """
     prediction, running = prediction or Prediction(), running or Running()
@@ -198,7 +200,7 @@ def dry_run(
         mine = _share(work.job.cutting.plan.strips, running.shard)
         folder = workspace(output) / _STRIPS
         done = set[int]()
-        if folder.is_dir() and not running.restart:
+        if has_records(folder) and not running.restart:  # else its plan may be that of a run under way
             done = journal_in(folder, work).done()
         return DryRun(
             output=str(output),

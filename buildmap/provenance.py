@@ -23,7 +23,7 @@ class Provenance:
     model: str | None = None
     """Title and fingerprint of the model, where one was used."""
     options: str = ""
-    """Options that changed the result, as typed."""
+    """What else decided the result: NAME=VALUE, parted by blanks."""
     version: str = __version__
     """Version of buildmap."""
 

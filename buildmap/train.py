@@ -1,6 +1,6 @@
 """The story of `buildmap train`: rasters and annotations become a model file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from buildmap.models.instance_network import InstanceNetwork
 from buildmap.models.network import Network
 from buildmap.preset import Preset
 from buildmap.provenance import fingerprint_file
-from buildmap.publish import staged
+from buildmap.publish import check_distinct, staged
 from buildmap.training.audit import Audit, audit, check_auditable, write_audit
 from buildmap.training.device import find_devices
 from buildmap.training.figures import draw_curves
@@ -147,16 +147,14 @@ def train(
         OutputError: If the output exists already, or cannot be created.
         LockedError: If another run is training the same output.
     """
-    if output.suffix != ".safetensors":
-        raise OutputError(f"{output} does not end in .safetensors", hint=f"{output.stem}.safetensors")
+    check_model_file(output, preset)
     with ExitStack() as stack:
         folder = stack.enter_context(staged(output, overwrite=options.overwrite))
         progress = progress or Silent()
-        network = fresh_network(preset)
-        layer = _staged_audit(options, network, stack)
+        network, plan = fresh_network(preset), _plan(data, preset)
+        layer = _staged_audit(options, network, [data / name for name in plan["files"]], stack)
         check_pretraining(preset, network)
-        card = _card(preset, network)
-        devices, plan = find_devices(options.device), _plan(data, preset)
+        card, devices = _card(preset, network), find_devices(options.device)
         run = _run_folder(output.with_suffix(".run"), plan, options)
         examples = None
         if preset.pretrain is not None:
@@ -197,6 +195,21 @@ def train(
         _show(report, run.path)
         tested = test(best, chips, preset, devices)
     return _summary(output, run, report, chips, found, tested)
+
+
+def check_model_file(output: Path, preset: Preset) -> None:
+    """Refuse a file that a training by this preset cannot write.
+
+    Raises:
+        OutputError: If its name does not end as those of models do, or it holds weights that the preset
+            begins with.
+    """
+    if output.suffix.lower() != ".safetensors":
+        raise OutputError(f"{output} does not end in .safetensors", hint=f"{output.stem}.safetensors")
+    names = [preset.model.encoder_weights]
+    if preset.pretrain is not None:
+        names += [preset.pretrain.generator, preset.pretrain.perceptual_weights]
+    check_distinct(output, *[Path(name) for name in names if name is not None])
 
 
 def _summary(
@@ -245,7 +258,9 @@ def _run_folder(path: Path, plan: Mapping[str, Any], options: TrainOptions) -> R
     )
 
 
-def _staged_audit(options: TrainOptions, network: Network | InstanceNetwork, stack: ExitStack) -> Path | None:
+def _staged_audit(
+    options: TrainOptions, network: Network | InstanceNetwork, inputs: Sequence[Path], stack: ExitStack
+) -> Path | None:
     """Make sure, before any learning, that the audit's layer can be written; give where."""
     path = options.audit_annotations
     if path is None:
@@ -256,6 +271,7 @@ def _staged_audit(options: TrainOptions, network: Network | InstanceNetwork, sta
             hint="leave out --audit-annotations",
         )
     check_format(path)
+    check_distinct(path, *inputs)
     return stack.enter_context(staged(path, overwrite=options.overwrite)) / path.name
 
 
@@ -332,8 +348,9 @@ def _plan(data: Path, preset: Preset) -> dict[str, Any]:
     """Gather everything that decides the weights; how they are used later may change."""
     tables = asdict(preset)
     plan = {name: tables[name] for name in _DECISIVE}
-    files = {name for pair in list_pairs(data, preset.sources) for name in (pair.image, pair.annotations)}
+    pairs = list_pairs(data, preset.sources)
+    files = {name for pair in pairs for name in (pair.image, pair.annotations)}
     files |= {layer.path for layer in preset.maps.layers} if preset.maps is not None else set()
-    plan["sources"] = [asdict(pair) for pair in list_pairs(data, preset.sources)]
+    plan["sources"] = [asdict(pair) for pair in pairs]
     plan["files"] = {name: fingerprint_file(data / name) for name in sorted(files) if (data / name).exists()}
     return plan

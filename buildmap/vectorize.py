@@ -252,10 +252,9 @@ def _check_output(output: Path, delivery: Delivery, source: Path) -> Format:
     """Refuse outputs that cannot be, before any work; give the format."""
     _check_valid(output, delivery)
     kind = format_of(output, delivery.format)
-    if output == STREAM:
-        return kind
     inputs = [source] if delivery.aoi is None else [source, delivery.aoi]
-    check_distinct(output, *inputs)
+    if output != STREAM:
+        check_distinct(output, *inputs)
     if delivery.keep_steps is not None:
         _check_steps(delivery.keep_steps, output, inputs)
     return kind
@@ -355,7 +354,7 @@ def _job(source: Source, reader: RasterReader, crs: "CRS", settings: Outlining) 
         source=source,
         width=grid.width,
         height=grid.height,
-        band_rows=rows_per_band(grid.width, grid.height),
+        band_rows=rows_per_band(grid.width, grid.height, reader.dtype.itemsize),
         lowest=lowest_value(settings.threshold),
         settings=settings,
         transform=grid.transform,

@@ -147,6 +147,7 @@ def _prediction(model: str | Path | Sequence[str | Path] | None, options: Option
             tta=options.get("tta", "none"),
             max_memory_bytes=options.get("max_memory_bytes"),
             max_vram_bytes=options.get("max_vram_bytes"),
+            window_px=options.get("window_px"),
         ),
         bands=options.get("bands"),
         resample=options.get("resample", True),

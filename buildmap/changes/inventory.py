@@ -82,7 +82,10 @@ def know(buildings: Buildings, polygons: NDArray[np.object_], *, date: str | Non
 
 def name_buildings(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
     """Make an id of each outline, (n,) str: the same for the same outline to a thousandth of its unit."""
-    snapped = shapely.to_wkb(shapely.transform(polygons, lambda corners: np.round(corners / _NAME_GRID)))
+    # with zero added, minus zero, which has bits of its own, is zero
+    snapped = shapely.to_wkb(
+        shapely.transform(polygons, lambda corners: np.round(corners / _NAME_GRID) + 0.0)
+    )
     names = [
         base64.b32encode(hashlib.blake2b(one, digest_size=_ID_BYTES).digest())[:13].decode().lower()
         for one in snapped

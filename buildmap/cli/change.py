@@ -244,22 +244,17 @@ def _carry_out(
 ) -> "ChangeSummary":
     from buildmap.change import change as run
     from buildmap.cli.console import progress
-    from buildmap.errors import Stopped
     from buildmap.execution.drain import draining
 
     with draining() as drain:
-        try:
-            return run(
-                *dates,
-                output,
-                comparing,
-                delivery,
-                progress=progress(quiet=quiet),
-                stop=lambda: drain.asked is not None,
-            )
-        except Stopped as stopped:
-            stopped.exit_code = 128 + (drain.asked or 15)
-            raise
+        return run(
+            *dates,
+            output,
+            comparing,
+            delivery,
+            progress=progress(quiet=quiet),
+            stop=lambda: drain.asked is not None,
+        )
 
 
 def _tell(summary: "ChangeSummary", *, json: bool, quiet: bool, streamed: bool) -> None:

@@ -51,8 +51,6 @@ def _log(verbose: bool) -> bool:
     return verbose
 
 
-RasterPath = Annotated[Path, typer.Argument(metavar="RASTER", readable=False, help="Any raster GDAL reads.")]
-OutputPath = Annotated[Path, typer.Argument(metavar="OUTPUT", readable=False, help="File to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one summary object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
@@ -127,7 +125,7 @@ Threshold = Annotated[
         min=0,
         max=1,
         callback=number,
-        help="Probability from which a pixel is a building; the model's or raster's own if absent.",
+        help="Probability from which a pixel is a building; if absent, the model's in predict, else 0.5.",
     ),
 ]
 Method = Annotated[

@@ -229,7 +229,7 @@ def _carry_out(
     quiet: bool,
 ) -> None:
     from buildmap.cli.console import progress, report
-    from buildmap.errors import IncompleteError, Stopped
+    from buildmap.errors import IncompleteError
     from buildmap.execution.drain import draining
     from buildmap.predict import dry_run as forecast
     from buildmap.predict import predict as run
@@ -238,18 +238,14 @@ def _carry_out(
         report(forecast(names, output, prediction, running), json=json)
         return
     with draining() as drain:
-        try:
-            summary = run(
-                names,
-                output,
-                prediction,
-                running,
-                progress=progress(quiet=quiet),
-                stop=lambda: drain.asked is not None,
-            )
-        except Stopped as stopped:
-            stopped.exit_code = 128 + (drain.asked or 15)
-            raise
+        summary = run(
+            names,
+            output,
+            prediction,
+            running,
+            progress=progress(quiet=quiet),
+            stop=lambda: drain.asked is not None,
+        )
     report(summary, json=json)
     if summary.gaps:
         raise IncompleteError(

@@ -244,7 +244,6 @@ def _carry_out(
                 stop=lambda: drain.asked is not None,
             )
         except Stopped as stopped:
-            stopped.exit_code = 128 + (drain.asked or 15)
             if output == STREAM:
                 stopped.hint = "nothing of it is kept: write to a file to be able to go on"
             raise

@@ -16,7 +16,7 @@ from rasterio.warp import reproject, transform, transform_bounds
 from buildmap.data.outlines import Buildings, Footprints, trace_buildings
 from buildmap.errors import InputError
 from buildmap.raster.burn import FootprintIndex
-from buildmap.raster.grid import Grid
+from buildmap.raster.grid import Grid, show_bounds
 from buildmap.raster.quiet import unreferenced_is_fine
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.windows import Window
@@ -163,7 +163,11 @@ class MaskTruth:
         covered = self._window_of(chip_transform(grid, grid.window, (1, 1)), (1, 1))
         if covered is None:
             self._reader.close()
-            raise InputError(f"{path} does not touch its image: extents {mask.bounds} and {native.bounds}")
+            raise InputError(
+                f"{path} does not touch its image: "
+                f"extents {show_bounds(mask.bounds)} and {show_bounds(native.bounds)}",
+                hint=f"see that both CRSs are right: {mask.crs} and {native.crs}",
+            )
 
     def close(self) -> None:
         """Close the mask."""

@@ -1,7 +1,7 @@
 """Copies of what chips are read from, in memory: decoding and averaging again for every chip is too slow.
 
-A copy is an uncompressed, tiled GeoTIFF in GDAL's memory files, at the working grid and no larger than the
-annotated ground, so that reading it goes the same way as reading a file.
+A copy is an uncompressed GeoTIFF in GDAL's memory files, in square blocks, at the working grid and no larger
+than the annotated ground, so that reading it goes the same way as reading a file.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from buildmap.raster.grid import Grid
 from buildmap.raster.reader import Image, RasterReader
 from buildmap.raster.windows import Window, plan_windows
 
-_TILE_PX = 256
+_BLOCK_PX = 256
 _PART_PX = 1024
 _COVER_STEPS, _HALF_COVER = 255, 128
 _NOT_IDENTITY = Affine.translation(1, 0)  # GDAL takes the identity for no transform, and rasterio warns of it
@@ -107,7 +107,7 @@ class MemoryMask:
         self._raster, self._scale = raster, scale
 
     def draw(self, window: Window, *, out_shape: tuple[int, int]) -> Truth:
-        share = self._raster.read(_times(window, self._scale), out_shape=out_shape)
+        share = self._raster.read(window.scaled(self._scale), out_shape=out_shape)
         return Truth(building=share.pixels[0] >= _HALF_COVER, known=share.valid)
 
     def outline(self, window: Window, building: NDArray[np.bool_]) -> Buildings:  # noqa: ARG002
@@ -162,13 +162,8 @@ def copy_mask(truth: MaskTruth, grid: Grid, ground: Window, *, scale: int = 1) -
         StorageError: If the mask cannot be read.
     """
     file, count = MemoryFile(ext=".tif"), 0
-    finer = replace(
-        grid,
-        width=grid.width * scale,
-        height=grid.height * scale,
-        transform=grid.transform @ Affine.scale(1 / scale),
-    )
-    with _create(file, finer, _times(ground, scale), bands=1, dtype=np.dtype(np.uint8)) as dataset:
+    finer = ground.scaled(scale)
+    with _create(file, grid.scaled(scale), finer, bands=1, dtype=np.dtype(np.uint8)) as dataset:
         for part, whole in _parts(ground):
             place = FloatWindow(*(scale * side for side in whole.flatten()))
             share, known = truth.cover(part, out_shape=(part.height * scale, part.width * scale))
@@ -176,7 +171,7 @@ def copy_mask(truth: MaskTruth, grid: Grid, ground: Window, *, scale: int = 1) -
             dataset.write(steps, 1, window=place)
             dataset.write_mask(known, window=place)
             count += int((steps[known] >= _HALF_COVER).sum())
-    return MemoryMask(MemoryRaster(file, ground=_times(ground, scale), bands=1), scale=scale), count
+    return MemoryMask(MemoryRaster(file, ground=finer, bands=1), scale=scale), count
 
 
 @contextmanager
@@ -195,8 +190,8 @@ def _create(
         "crs": grid.crs,
         "transform": _NOT_IDENTITY if identity else transform,
         "tiled": True,
-        "blockxsize": _TILE_PX,
-        "blockysize": _TILE_PX,
+        "blockxsize": _BLOCK_PX,
+        "blockysize": _BLOCK_PX,
         "interleave": "pixel",
         "photometric": "MINISBLACK",  # or GDAL takes the fourth band for alpha
         "BIGTIFF": "IF_SAFER",
@@ -206,16 +201,6 @@ def _create(
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), file.open(**profile) as dataset:
             yield dataset
         unless_filled.pop_all()
-
-
-def _times(window: Window, scale: int) -> Window:
-    """Give a window in pixels of a grid that is `scale` times finer."""
-    return Window(
-        col_off=window.col_off * scale,
-        row_off=window.row_off * scale,
-        width=window.width * scale,
-        height=window.height * scale,
-    )
 
 
 def _parts(ground: Window) -> Iterator[tuple[Window, FloatWindow]]:

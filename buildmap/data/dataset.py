@@ -29,7 +29,8 @@ D = TypeVar("D", bound=np.generic)
 
 _MOST_READS = 5
 _CELLS_PER_CHIP = 16
-_AHEAD_PER_WORKER = 4
+_WORKERS, _AHEAD = 2, 8
+"""Threads that read validation chips, and chips they may be ahead."""
 _WHITE = np.float32(255)
 
 
@@ -96,7 +97,6 @@ class Chips:
         root: Path,
         preset: Preset,
         *,
-        workers: int = 2,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         progress: Progress | None = None,
         triplets: Triplets = PAIRS,
@@ -106,7 +106,6 @@ class Chips:
         Args:
             root: Data folder.
             preset: Says what the network sees and how it learns.
-            workers: Threads that read validation chips.
             memory_bytes: Limit of the copies of sources in memory.
             progress: Hears of each source.
             triplets: Says how fine masks are, which maps chips show, and what is kept for the test.
@@ -118,7 +117,6 @@ class Chips:
             ValueError: If buildings are wanted one by one, and masks are finer than images.
         """
         self._preset = preset
-        self._workers = workers
         self._scale = triplets.scale
         self._one_by_one = preset.model.instances is not None
         if self._one_by_one and self._scale > 1:
@@ -235,8 +233,7 @@ class Chips:
     def _cover(self, plan: Iterator[ValidationChip]) -> Iterator[Batch]:
         training = self._preset.training
         batch_size = max(round(training.batch_size * (training.chip_px / self._validation_chip_px) ** 2), 1)
-        ahead = _AHEAD_PER_WORKER * self._workers
-        with closing(prefetch(self._validation_chip, plan, workers=self._workers, ahead=ahead)) as made:
+        with closing(prefetch(self._validation_chip, plan, workers=_WORKERS, ahead=_AHEAD)) as made:
             counting = (chip for chip in made if chip.valid.any())
             while chips := list(islice(counting, batch_size)):
                 yield _stack(chips)

@@ -24,7 +24,7 @@ _SLIVER_PX = 0.98
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patch:
+class OwnedWindow:
     """A rectangle of one raster's working grid."""
 
     owner: int
@@ -45,32 +45,27 @@ class _Placed:
     """Area of a pixel in its middle; 0 where it has no place on the Earth."""
 
 
-def is_placed(grid: Grid) -> bool:
-    """Tell whether a grid has a known place on the Earth."""
-    return grid.crs is not None and not grid.transform.is_identity
-
-
 def shared_m2(
-    grids: Sequence[Grid], some: Sequence[Patch], others: Sequence[Patch]
+    grids: Sequence[Grid], some: Sequence[OwnedWindow], others: Sequence[OwnedWindow]
 ) -> dict[tuple[int, int], float]:
-    """Measure the ground that patches of different rasters share.
+    """Measure the ground that windows of different rasters share.
 
     Overlaps narrower than a pixel of the coarser raster are none: edges that only touch do not come out
     equal in two CRSs.
 
     Args:
         grids: Working grids of all rasters; those without a place on the Earth share nothing.
-        some: Patches, those of one raster disjoint.
-        others: Patches that each of `some` is compared with, likewise.
+        some: Those of one raster disjoint.
+        others: What each of `some` is compared with, likewise.
 
     Returns:
-        Square metres by the owners of a patch in `some` and of one in `others`, where there are any.
+        Square metres by the owners of one in `some` and of one in `others`, where there are any.
     """
-    some = [patch for patch in some if is_placed(grids[patch.owner])]
-    others = [patch for patch in others if is_placed(grids[patch.owner])]
+    some = [one for one in some if grids[one.owner].is_placed]
+    others = [one for one in others if grids[one.owner].is_placed]
     if not some or not others:
         return {}
-    placed = {number: _place(grids[number]) for number in {patch.owner for patch in (*some, *others)}}
+    placed = {number: _place(grids[number]) for number in {one.owner for one in (*some, *others)}}
     tree = shapely.STRtree(_boxes(placed, others))
     one, other = tree.query(_boxes(placed, some))
     meetings: defaultdict[tuple[int, int], list[tuple[Window, Window]]] = defaultdict(list)
@@ -98,8 +93,8 @@ def connected_groups(
     Returns:
         Every member once, in ascending order within its group.
     """
-    patches = [Patch(owner=number, window=windows[number]) for number in members]
-    pairs = np.array(list(shared_m2(grids, patches, patches)), np.int64).reshape(-1, 2)
+    owned = [OwnedWindow(owner=number, window=windows[number]) for number in members]
+    pairs = np.array(list(shared_m2(grids, owned, owned)), np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(pairs), np.bool_), tuple(pairs.T)), shape=(len(grids), len(grids)))
     _, owners = connected_components(graph, directed=False)
     groups: defaultdict[int, list[int]] = defaultdict(list)
@@ -134,14 +129,14 @@ def _place(grid: Grid) -> _Placed:
     return _Placed(grid=grid, wkt=wkt, pixel_m2=float(area) if np.isfinite(area) else 0.0)
 
 
-def _boxes(placed: Mapping[int, _Placed], patches: Sequence[Patch]) -> NDArray[np.object_]:
-    """Give a box around every patch in the common CRS, (n,); one with no place there is of all the Earth."""
-    boxes = np.empty(len(patches), np.object_)
+def _boxes(placed: Mapping[int, _Placed], owned: Sequence[OwnedWindow]) -> NDArray[np.object_]:
+    """Give a box around every window in the common CRS, (n,); one with no place there is of all the Earth."""
+    boxes = np.empty(len(owned), np.object_)
     by_owner: defaultdict[int, list[int]] = defaultdict(list)
-    for number, patch in enumerate(patches):
-        by_owner[patch.owner].append(number)
+    for number, one in enumerate(owned):
+        by_owner[one.owner].append(number)
     for owner, numbers in by_owner.items():
-        outlines = _outlines([patches[number].window for number in numbers])
+        outlines = _outlines([owned[number].window for number in numbers])
         xs, ys = move(placed[owner].grid.transform, *outlines)
         xs, ys = _transformer(placed[owner].wkt, _COMMON_CRS).transform(xs, ys)
         finite = np.isfinite(xs).all(axis=1) & np.isfinite(ys).all(axis=1)

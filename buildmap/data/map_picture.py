@@ -6,12 +6,15 @@ coordinates are rounded once, on the whole grid, to a fraction that whole-number
 windows agree to the bit where they overlap.
 """
 
+from functools import partial
+
 import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
 from buildmap.compiled import compiled
+from buildmap.data.annotations import move
 from buildmap.data.map_layers import MapFeatures
 from buildmap.preset.maps import MapStyle
 from buildmap.raster.burn import FootprintIndex
@@ -22,7 +25,7 @@ _STEPS_PER_PX = 2.0**16
 _MOST_CORNERS = 500
 """Of an area; larger ones are cut, for drawing takes time by corners x rows."""
 _MOST_LINE_CORNERS = 32
-_TILE_PLACES = 2048
+_PART_PLACES = 2048
 """Looked at along each side of what is drawn at a time."""
 _QUADRANT_CORNERS = 8
 
@@ -63,14 +66,14 @@ class MapPicture:
         picture = np.empty((3, rows, cols), np.uint8)
         corner = Affine.translation(window.col_off, window.row_off)
         placed = corner @ Affine.scale(window.width / cols, window.height / rows)
-        step = max(_TILE_PLACES // self._samples, 1)
+        step = max(_PART_PLACES // self._samples, 1)
         for top in range(0, rows, step):
             for left in range(0, cols, step):
-                tile = picture[:, top : top + step, left : left + step]
-                tile[:] = self._draw_tile(placed @ Affine.translation(left, top), tile.shape[1:])
+                part = picture[:, top : top + step, left : left + step]
+                part[:] = self._draw_part(placed @ Affine.translation(left, top), part.shape[1:])
         return picture
 
-    def _draw_tile(self, placed: Affine, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    def _draw_part(self, placed: Affine, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """Draw pixels whose transform to the grid's pixels is given: (3, rows, cols)."""
         rows, cols = shape
         finer = self._samples
@@ -103,12 +106,8 @@ class MapPicture:
 
 def _to_grid(shapes: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:
     """Give shapes in pixels of the grid."""
-    a, b, c, d, e, f, *_ = ~grid.transform
-
-    def move(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-        return a * x + b * y + c, d * x + e * y + f
-
-    return np.asarray(shapely.transform(shapes, move, interleaved=False), np.object_)
+    to_pixels = partial(move, ~grid.transform)
+    return np.asarray(shapely.transform(shapes, to_pixels, interleaved=False), np.object_)
 
 
 def _rounded(shapes: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -31,7 +31,7 @@ from buildmap.vector.crs import as_crs
 _STEPS_PER_DEGREE = 1e6
 """Buildings whose centroids differ by less than about a tenth of a metre are one."""
 _STEPS_PER_PX = 100.0
-_TILE_ROWS, _TILE_COLS = 64, 256
+_BLOCK_ROWS, _BLOCK_COLS = 64, 256
 _STRIP_PX = 2**23
 
 
@@ -222,8 +222,8 @@ def drop_components(
         "dtype": "uint8",
         "nbits": 1,
         "tiled": True,
-        "blockxsize": _TILE_COLS,
-        "blockysize": _TILE_ROWS,
+        "blockxsize": _BLOCK_COLS,
+        "blockysize": _BLOCK_ROWS,
         "compress": "deflate",
         "zlevel": 1,
         "BIGTIFF": "IF_SAFER",
@@ -277,9 +277,9 @@ def _find_components(
 
 
 def _strips(shape: tuple[int, int]) -> Iterator[Window]:
-    """Cut a mask into full-width strips of whole tiles."""
+    """Cut a mask into full-width strips of whole blocks."""
     height, width = shape
-    rows = max(_STRIP_PX // width // _TILE_ROWS, 1) * _TILE_ROWS
+    rows = max(_STRIP_PX // width // _BLOCK_ROWS, 1) * _BLOCK_ROWS
     for top in range(0, height, rows):
         yield Window(col_off=0, row_off=top, width=width, height=min(rows, height - top))
 

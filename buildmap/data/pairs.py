@@ -10,7 +10,21 @@ from buildmap.errors import InputError, MissingInput
 from buildmap.preset import Source
 
 RASTER_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".vrt", ".jp2", ".jpg", ".jpeg", ".img"})
-VECTOR_SUFFIXES = frozenset({".gpkg", ".geojson", ".json", ".geojsonl", ".fgb", ".shp", ".gml", ".kml"})
+VECTOR_SUFFIXES = frozenset(
+    {
+        ".fgb",
+        ".geojson",
+        ".geojsonl",
+        ".geojsons",
+        ".geoparquet",
+        ".gml",
+        ".gpkg",
+        ".json",
+        ".kml",
+        ".parquet",
+        ".shp",
+    }
+)
 _COCO_NAMES = ("annotations.json", "labels.json")
 _LAYOUT = (
     "put rasters into images/ and their annotations, under the same names, into labels/, "

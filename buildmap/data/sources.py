@@ -15,7 +15,7 @@ from buildmap.data.blank import BlankReader
 from buildmap.data.coco import CocoFiles
 from buildmap.data.copies import Copyable, Pixels, copy_image, image_bytes, mask_bytes
 from buildmap.data.lattice import split_together
-from buildmap.data.leaks import Patch, connected_groups, is_placed, shared_m2
+from buildmap.data.leaks import OwnedWindow, connected_groups, shared_m2
 from buildmap.data.map_picture import MapPicture
 from buildmap.data.missing import Dropped, LearningTruth
 from buildmap.data.pairs import RASTER_SUFFIXES, bad_inputs, find_pairs
@@ -72,8 +72,6 @@ class TrainingSource:
     """Polygons on the annotated ground; None for a mask raster."""
     repairs: Repairs | None
     """What was repaired or dropped of them; None for a mask raster."""
-    has_buildings: bool
-    """False where the annotations show none."""
     dropped: Dropped | None = None
     """What was taken out of the truth of the training ground; None where nothing was to be."""
     scale: int = 1
@@ -259,14 +257,13 @@ def _finish(root: Path, source: _Opened, ground: Ground, triplets: Triplets) -> 
     return TrainingSource(
         name=source.name,
         grid=source.grid,
-        gsd_m=_gsd_m(source.grid),
+        gsd_m=source.grid.gsd_m(),
         ground=ground,
         pixels=source.pixels,
         annotations=_to_learn_from(truths, ground),
         all_valid=source.all_valid,
         footprints=truths.footprints,
         repairs=truths.repairs,
-        has_buildings=truths.has_buildings,
         dropped=None if truths.fates is None else truths.fates.count(ground.train),
         scale=triplets.scale,
         picture=open_picture(
@@ -285,19 +282,14 @@ def _to_learn_from(truths: Truths, ground: Ground) -> Annotations:
     return truth
 
 
-def _gsd_m(grid: Grid) -> float | None:
-    size = grid.pixel_size_m()
-    return None if size is None else (size[0] * size[1]) ** 0.5
-
-
 def _share_out(sources: Sequence[_Opened], training: presets.Training, test_share: float) -> list[Ground]:
     """Say what of every source is for which use; rasters of the same ground are split alike."""
     grounds = [_whole_ground(source) for source in sources]
     to_split = [number for number, source in enumerate(sources) if source.pair.use == "split"]
-    placed = [number for number in to_split if is_placed(sources[number].grid)]
+    placed = [number for number in to_split if sources[number].grid.is_placed]
     grids, windows = [source.grid for source in sources], [source.window for source in sources]
     groups = connected_groups(grids, windows, placed)
-    groups += [[number] for number in to_split if not is_placed(sources[number].grid)]
+    groups += [[number] for number in to_split if not sources[number].grid.is_placed]
     for group in groups:
         if len(group) > 1:
             shared = _split_group([sources[number] for number in group], training, test_share)
@@ -361,7 +353,7 @@ def _whole_ground(source: _Opened) -> Ground:
 
 
 def _check_leaks(root: Path, sources: Sequence[_Opened], grounds: Sequence[Ground]) -> None:
-    """Refuse training ground that is validation ground of another source."""
+    """Refuse training ground that is kept to judge by in another source."""
     problems = [*_leaks_of_one_raster(sources, grounds), *_leaks_between_rasters(sources, grounds)]
     if len(problems) > _MOST_LEAKS_NAMED:
         more = len(problems) - _MOST_LEAKS_NAMED
@@ -393,8 +385,10 @@ def _leaks_of_one_raster(sources: Sequence[_Opened], grounds: Sequence[Ground]) 
 
 
 def _leaks_between_rasters(sources: Sequence[_Opened], grounds: Sequence[Ground]) -> list[str]:
-    train = [Patch(owner=n, window=window) for n, ground in enumerate(grounds) for window in ground.train]
-    kept = [Patch(owner=n, window=window) for n, ground in enumerate(grounds) for window in ground.kept]
+    train = [
+        OwnedWindow(owner=n, window=window) for n, ground in enumerate(grounds) for window in ground.train
+    ]
+    kept = [OwnedWindow(owner=n, window=window) for n, ground in enumerate(grounds) for window in ground.kept]
     shared = shared_m2([source.grid for source in sources], train, kept)
     return [
         f"{one.image} for {_use(one, 'training')} and {other.image} for {_use(other, 'validation')} "

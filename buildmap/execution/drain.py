@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from buildmap.errors import Stopped
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -23,6 +25,9 @@ def draining() -> Iterator[Drain]:
     """Take the first SIGINT or SIGTERM as a wish to end; the next one does what it did before.
 
     Handlers belong to the main thread: in another thread nothing is installed, and nothing is asked.
+
+    Raises:
+        Stopped: From the block, with the exit code of the signal that asked.
     """
     drain = Drain()
     if threading.current_thread() is not threading.main_thread():
@@ -42,5 +47,8 @@ def draining() -> Iterator[Drain]:
         signal.signal(number, ask)
     try:
         yield drain
+    except Stopped as stopped:
+        stopped.exit_code = 128 + (drain.asked or signal.SIGTERM)
+        raise
     finally:
         restore()

@@ -40,7 +40,7 @@ class Journal:
         self._plan = hashlib.sha256(json.dumps(dict(plan)).encode()).hexdigest()[:16]
         path = folder / _PLAN
         old = _read(path)
-        if path.exists() and any(folder.glob("[0-9]*.json")):
+        if path.exists() and has_records(folder):
             _compare(old, plan, folder)
         if old != dict(plan):
             _write(path, dict(plan))
@@ -78,6 +78,11 @@ class Journal:
 
     def _path(self, step: int) -> Path:
         return self.folder / f"{step:06}.json"
+
+
+def has_records(folder: Path) -> bool:
+    """Tell whether a journal's folder has finished steps, of whichever plan."""
+    return any(folder.glob("[0-9]*.json"))
 
 
 def missing_bytes(folder: Path, steps: int, *, output_share: float | None = None) -> int | None:

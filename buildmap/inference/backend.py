@@ -82,7 +82,7 @@ def open_models(models: tuple[Path, ...], options: BackendOptions = DEFAULTS) ->
     if card is None or card.model.instances is None:
         return load_backend(models, options)
     check_options(models, options)
-    if models[0].suffix == ".onnx":
+    if models[0].suffix.lower() == ".onnx":
         from buildmap.inference.instance_onnx import OnnxInstances
 
         return OnnxInstances(models[0], options)
@@ -127,7 +127,7 @@ def _load(model: Path, options: BackendOptions) -> Backend:
             f"{model.name} finds buildings one by one and gives no probability",
             hint="predict with it alone, into a layer: OUTPUT.gpkg",
         )
-    if model.suffix == ".onnx":
+    if model.suffix.lower() == ".onnx":
         from buildmap.inference.onnx_backend import OnnxBackend
 
         return OnnxBackend(model, options)
@@ -149,7 +149,7 @@ def _peek(model: Path) -> ModelCard | None:
         raise MissingInput(f"model {model} {'is not a file' if model.exists() else 'does not exist'}")
     if not os.access(model, os.R_OK):
         raise MissingInput(f"model {model} is not readable")
-    if model.suffix not in {".onnx", ".safetensors"}:
+    if model.suffix.lower() not in {".onnx", ".safetensors"}:
         raise InputError(f"{model} is not a buildmap model", hint="models end in .onnx or .safetensors")
     return read_card(model)
 

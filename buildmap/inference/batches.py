@@ -29,7 +29,7 @@ def out_of_memory(device: str, told: object) -> OutOfMemory:
     flag = "a smaller --max-memory" if device == "cpu" else "--device cpu"
     return OutOfMemory(
         f"out of memory on {device}: {reason}",
-        hint=f"close other programs, give {flag}, or take a model with smaller windows",
+        hint=f"close other programs, give {flag}, or cut smaller windows: --window-px",
     )
 
 

@@ -11,7 +11,7 @@ from buildmap.execution.progress import Progress
 from buildmap.inference.cutting import Cutting
 from buildmap.inference.finding import Finding, FoundStrip
 from buildmap.inference.instance_backend import Found, InstanceBackend
-from buildmap.inference.meter import Meter
+from buildmap.inference.meter import PATIENCE_S, Meter
 from buildmap.inference.object_files import pack
 from buildmap.inference.objects import Seen, objects_in
 from buildmap.inference.window_reader import SeenWindow, WindowReader
@@ -21,8 +21,6 @@ from buildmap.raster.windows import PlannedWindow
 from buildmap.vector.instance_rules import Candidates, gather, no_candidates
 
 logger = logging.getLogger(__name__)
-_PATIENCE_S = 10.0
-"""How long a run that is asked to end may still take to finish its strip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +121,7 @@ class Detector:
             if not left:
                 yield drawn.step.strip, _gathered(windows)
                 windows = []
-            if stop() and (not left or left * self.meter.seconds_per_window() > _PATIENCE_S):
+            if stop() and (not left or left * self.meter.seconds_per_window() > PATIENCE_S):
                 return
 
     def predict_one(self, planned: PlannedWindow) -> None:

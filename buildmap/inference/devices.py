@@ -46,12 +46,20 @@ class BackendOptions:
     """Main memory for the activations of all lanes; weights and rasters come on top."""
     max_vram_bytes: int | None = None
     """GPU memory for all of it."""
+    window_px: int | None = None
+    """Side of the windows that will come, by which memory is judged; the card's own when None."""
 
     def __post_init__(self) -> None:
-        for name in ("threads", "lanes", "batch", "max_memory_bytes", "max_vram_bytes"):
+        for name in ("threads", "lanes", "batch", "max_memory_bytes", "max_vram_bytes", "window_px"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} {value} is not positive")
+
+    def sized(self, card: ModelCard) -> ModelCard:
+        """Give a card with the windows that will come, in whole strides; it says no more of halos."""
+        if self.window_px is None:
+            return card
+        return replace(card, window_px=-(-self.window_px // card.stride) * card.stride, halo_px=0)
 
     def share(self, models: int) -> "BackendOptions":
         """Give what one of several models may take; they keep their memory while others run."""
@@ -128,7 +136,7 @@ def lanes_that_fit(lanes: int, lane_bytes: int, options: BackendOptions) -> int:
         raise ResourceError(
             f"the network needs {lane_bytes / 1e6:.0f} MB for one window, "
             f"{allowed / 1e6:.0f} MB are left for it",
-            hint="raise --max-memory, or take a model with smaller windows",
+            hint="raise --max-memory, or cut smaller windows: --window-px",
         )
     return min(lanes, allowed // lane_bytes)
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from buildmap.execution.prefetch import Waiting
 
+PATIENCE_S = 10.0
+"""How long a run that is asked to end may still take to finish its strip."""
+
 
 @dataclass(slots=True)
 class Meter:

@@ -26,7 +26,7 @@ def read_card(model: Path) -> ModelCard | None:
         MismatchError: If the card does not fit this version's fields.
     """
     with model.open("rb") as file:
-        text = _from_onnx(file) if model.suffix == ".onnx" else _from_safetensors(file)
+        text = _from_onnx(file) if model.suffix.lower() == ".onnx" else _from_safetensors(file)
     return None if text is None else card_from_json(text, where=str(model))
 
 

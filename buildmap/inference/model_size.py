@@ -43,7 +43,7 @@ _NOTHING = ModelSize(parameters=0, weights_bytes=0)
 def measure_model(model: Path) -> ModelSize:
     """Count the numbers in an `.onnx` or `.safetensors` file; 0 as far as it is neither."""
     with model.open("rb") as file:
-        tensors = _onnx(file) if model.suffix == ".onnx" else _safetensors(file)
+        tensors = _onnx(file) if model.suffix.lower() == ".onnx" else _safetensors(file)
         return sum(tensors, _NOTHING)
 
 
@@ -58,8 +58,11 @@ def _safetensors(file: BinaryIO) -> Iterator[ModelSize]:
     except ValueError:
         return
     for tensor in header.values() if isinstance(header, dict) else ():
-        if isinstance(tensor, dict) and tensor.get("dtype") in _SAFETENSORS_BYTES:
-            yield _size(tensor.get("shape", []), _SAFETENSORS_BYTES[tensor["dtype"]])
+        if not isinstance(tensor, dict):
+            continue
+        item_bytes, shape = _SAFETENSORS_BYTES.get(str(tensor.get("dtype"))), tensor.get("shape")
+        if item_bytes and isinstance(shape, list) and all(type(side) is int for side in shape):
+            yield _size(shape, item_bytes)
 
 
 def _onnx(file: BinaryIO) -> Iterator[ModelSize]:

@@ -1,10 +1,12 @@
 """Running an ONNX model through onnxruntime; works without torch."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from buildmap.contract import ModelCard
 from buildmap.errors import MismatchError
 from buildmap.inference.batches import Batches, largest_batch, out_of_memory
 from buildmap.inference.devices import DEFAULTS, BackendOptions
@@ -41,8 +43,10 @@ class OnnxBackend:
         self.card = self._network.card
         self._batches = Batches(options.batch or 1)
         self._check(model)
+        sized = options.sized(self.card)
         self._network.move(
-            lambda side: self._run_empty(self.batch, side), self._fill_gpu if options.batch is None else None
+            lambda side: self._run_empty(self.batch, side),
+            partial(self._fill_gpu, sized) if options.batch is None else None,
         )
         self.device, self.lanes = self._network.device, self._network.lanes
 
@@ -93,12 +97,12 @@ class OnnxBackend:
                 f"its card says scale {self.card.scale}, so {expected}"
             )
 
-    def _fill_gpu(self) -> None:
+    def _fill_gpu(self, sized: ModelCard) -> None:
         """Find the largest batch within the memory of a GPU; TensorRT would build an engine for each."""
         if self._network.device.startswith("cuda"):
             self._network.lanes, batch = largest_batch(
-                lambda windows: self._run_empty(windows, self.card.window_px),
-                self.card,
+                lambda windows: self._run_empty(windows, sized.window_px),
+                sized,
                 lanes=self._network.lanes,
             )
             self._batches = Batches(batch)

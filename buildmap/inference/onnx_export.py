@@ -54,14 +54,14 @@ def export_onnx(network: nn.Module, card: ModelCard, path: Path) -> None:
     onnx.save(model, path)
 
 
-def largest_difference(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) -> float:
+def largest_difference(network: nn.Module, card: ModelCard, path: Path) -> float:
     """Compare the ONNX file with the network on random images of three sizes.
 
     Returns:
         Largest absolute difference of probabilities.
     """
     backend = OnnxBackend(path, BackendOptions(device="cpu"))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     worst = 0.0
     for batch, rows, cols in [(1, 4, 4), (2, 3, 5), (1, 8, 2)]:
         shape = (batch, len(card.data.bands), rows * card.stride, cols * card.stride)

@@ -103,7 +103,7 @@ class OnnxNetwork:
         if self._gpu is not None:
             self._go_to(self._gpu, fill_gpu)
         if self.device == "cpu" and self._options.max_memory_bytes is not None:
-            self._fit(window_bytes(run_empty, self.card))
+            self._fit(window_bytes(run_empty, self._options.sized(self.card)))
         precision = self._options.precision
         if precision in {"fp16", "bf16"} and not self.device.startswith("tensorrt"):
             raise ResourceError(

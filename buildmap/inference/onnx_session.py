@@ -146,7 +146,7 @@ def _tensorrt_options(
         return f"{image_name}:{windows}x{len(card.data.bands)}x{side}x{side}"
 
     # Without a profile the engine is built anew whenever a window is larger than those before.
-    largest = shape(options.batch or 1, card.window_px)
+    largest = shape(options.batch or 1, options.sized(card).window_px)
     return {
         "device_id": str(number),
         "trt_profile_min_shapes": shape(1, card.stride),

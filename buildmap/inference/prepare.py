@@ -74,7 +74,8 @@ def prepare(
         ResourceError: If the device is not available, or memory too small.
     """
     devices = parse_devices(prediction.device)
-    backend = open_models(prediction.models, replace(prediction.backend, device=devices[0]))
+    options = replace(prediction.backend, window_px=prediction.window_px)
+    backend = open_models(prediction.models, replace(options, device=devices[0]))
     card = backend.card
     finding = _finding(card, prediction, is_layer=is_layer)
     # a building on the border of an area is seen whole, to know whether its centre lies inside
@@ -88,7 +89,7 @@ def prepare(
             source=source,
             models=prediction.models,
             devices=devices,
-            options=prediction.backend,
+            options=options,
             cutting=cut(card, reader.grid, prediction),
             area=area,
             readers=running.readers or reading_threads(devices[0]),
@@ -151,7 +152,10 @@ def _source(
     """
     bands = prediction.bands or card.data.bands
     if len(bands) != len(card.data.bands):
-        raise InputError(f"{len(bands)} bands chosen, the model expects {len(card.data.bands)}")
+        raise InputError(
+            f"{len(bands)} bands chosen, the model expects {len(card.data.bands)}",
+            hint="number as many bands of the raster, in the model's order",
+        )
     gsd_range_m = (card.data.gsd_min_m, card.data.gsd_max_m) if prediction.resample else None
     source = Source(
         rasters=names, bands=bands, gsd_range_m=gsd_range_m, bbox=prediction.bbox, align_px=card.stride

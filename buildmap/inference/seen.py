@@ -1,11 +1,13 @@
-"""The ground that was seen where buildings are found one by one: no probability tells of it afterwards."""
+"""The ground that was seen where buildings are found one by one: no probability tells of it afterwards.
+
+Such models predict at scale 1, so the raster's pixels are the predicted ones.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from buildmap.errors import Stopped
@@ -27,7 +29,7 @@ def seen_ground(
     Args:
         job: What was predicted.
         reader: Its raster, open.
-        gaps: Cores that could not be read, in predicted pixels: they are not tried again.
+        gaps: Cores that could not be read: they are not tried again.
         stop: Once it says True, no further core is read.
 
     Yields:
@@ -37,12 +39,9 @@ def seen_ground(
         StorageError: If the raster cannot be read.
         Stopped: If `stop` said so before all was done.
     """
-    plan, scale = job.cutting.plan, job.cutting.scale
-    area = None
-    if job.area is not None:
-        area = Area(shapely.get_parts(shapely.from_wkb(job.area)), reader.grid)
+    plan = job.cutting.plan
     ground = ValidArea(plan.width, transform=reader.grid.transform)
-    read = partial(_valid, reader, area, frozenset(gaps), scale)
+    read = partial(_valid, reader, job.area_on(reader.grid), frozenset(gaps))
     with closing(prefetch(read, (planned.core for planned in plan), workers=1, ahead=_AHEAD)) as parts:
         row: list[NDArray[np.bool_]] = []
         for part in parts:
@@ -60,11 +59,11 @@ def seen_ground(
 
 
 def _valid(
-    reader: RasterReader, area: Area | None, gaps: frozenset[Window], scale: int, core: Window
+    reader: RasterReader, area: Area | None, gaps: frozenset[Window], core: Window
 ) -> NDArray[np.bool_]:
     """Tell of each pixel of a core whether it has data and is wanted."""
     shape = core.height, core.width
-    is_wanted = core.scaled(scale) not in gaps and (area is None or area.touches(core))
+    is_wanted = core not in gaps and (area is None or area.touches(core))
     if not is_wanted or not reader.has_data(core):
         return np.zeros(shape, np.bool_)
     valid = np.ones(shape, np.bool_) if reader.all_valid else reader.read(core).valid

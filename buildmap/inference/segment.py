@@ -14,7 +14,7 @@ from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
 from buildmap.inference.backend import Backend
 from buildmap.inference.cutting import Cutting
-from buildmap.inference.meter import Meter
+from buildmap.inference.meter import PATIENCE_S, Meter
 from buildmap.inference.window_reader import SeenWindow, WindowReader
 from buildmap.raster.area import Area
 from buildmap.raster.blend import INVALID, Share, StripBuffer, StripPart, enlarge
@@ -23,8 +23,6 @@ from buildmap.raster.seams import SeamAudit
 from buildmap.raster.windows import PlannedWindow, Window
 
 logger = logging.getLogger(__name__)
-_PATIENCE_S = 10.0
-"""How long a run that is asked to end may still take to finish its strip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +151,7 @@ class Segmenter:
                     ),
                 )
                 buffer, skipped, windows, gaps = self._buffer(), 0, 0, []
-            if stop() and (batch.ends_strip or self._seconds_left(batch) > _PATIENCE_S):
+            if stop() and (batch.ends_strip or self._seconds_left(batch) > PATIENCE_S):
                 return
 
     def predict_one(self, planned: PlannedWindow) -> None:

@@ -9,11 +9,12 @@ from typing import Protocol
 
 from buildmap.errors import StorageError
 from buildmap.execution.arrivals import InOrder
-from buildmap.execution.executor import Executor, Processes, take_gpu
+from buildmap.execution.executor import Executor, take_gpu
 from buildmap.execution.journal import Journal
 from buildmap.execution.memory import release_unused
 from buildmap.execution.prefetch import prefetch
 from buildmap.execution.progress import Progress
+from buildmap.execution.workers import executor_for
 from buildmap.inference.backend import Backend
 from buildmap.inference.devices import available_cores
 from buildmap.inference.finding import SUFFIX, FoundStrip
@@ -188,16 +189,9 @@ def _predicted(
 
 def _executor(job: Job, running: Running) -> Executor | None:
     """Choose who predicts; None is this process."""
-    workers = _workers(job, running)
     gpus = tuple(device.partition(":")[2] for device in job.devices) if len(job.devices) > 1 else ()
     initializer = partial(take_gpu, gpus) if gpus else None
-    if running.dask is not None:
-        from buildmap.execution.cluster import Cluster
-
-        return Cluster(address=running.dask, workers=workers, initializer=initializer)
-    if workers == 1:
-        return None
-    return Processes(workers=workers, ahead=workers + 1, initializer=initializer)
+    return executor_for(workers=_workers(job, running), dask=running.dask, initializer=initializer)
 
 
 def _workers(job: Job, running: Running) -> int:

@@ -53,7 +53,7 @@ class TorchBackend:
         self._batches = Batches(options.batch or 1)
         self.lanes = self._device.share(options, card, lambda side: self._run_empty(self.batch, side))
         if self._device.is_gpu and options.batch is None:
-            self._fill_gpu()
+            self._fill_gpu(options.sized(card))
         self._check()
 
     @property
@@ -134,10 +134,10 @@ class TorchBackend:
                 f"its card says scale {scale}"
             )
 
-    def _fill_gpu(self) -> None:
+    def _fill_gpu(self, sized: ModelCard) -> None:
         """Find the largest batch within the GPU's memory, or within what is allowed of it."""
         self.lanes, batch = largest_batch(
-            lambda windows: self._run_empty(windows, self.card.window_px), self.card, lanes=self.lanes
+            lambda windows: self._run_empty(windows, sized.window_px), sized, lanes=self.lanes
         )
         self._batches = Batches(batch)
         torch.cuda.empty_cache()  # blocks for all lanes at once, which no lane asks for

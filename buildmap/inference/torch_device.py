@@ -136,7 +136,7 @@ class TorchDevice:
         cores = options.threads or available_cores()
         lanes = choose_lanes(cores, options)
         if options.max_memory_bytes is not None:
-            lanes = lanes_that_fit(lanes, window_bytes(run_empty, card), options)
+            lanes = lanes_that_fit(lanes, window_bytes(run_empty, options.sized(card)), options)
         torch.set_num_threads(-(-cores // lanes))
         return lanes
 

@@ -1,7 +1,5 @@
 """How the pixels of one grid lie on those of another."""
 
-from math import sqrt
-
 import numpy as np
 
 from buildmap.metrics.summary import Alignment
@@ -18,8 +16,7 @@ def align(prediction: Grid, compared: Grid) -> Alignment:
         prediction: Its own grid.
         compared: The grid of the comparison.
     """
-    sizes = [grid.pixel_size_m() for grid in (prediction, compared)]
-    ours, theirs = (None if size is None else sqrt(size[0] * size[1]) for size in sizes)
+    ours, theirs = prediction.gsd_m(), compared.gsd_m()
     return Alignment(
         same_grid=is_same_grid(prediction, compared),
         offset_px=_offset_px(prediction, compared),

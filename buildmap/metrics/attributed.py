@@ -87,7 +87,7 @@ def lie_within(
         bbox: Left, bottom, right, top; None counts everywhere.
 
     Raises:
-        InputError: If the area of interest cannot be read, or holds no polygons.
+        InputError: If the area of interest cannot be read, holds no polygons, or only it has a CRS.
     """
     counted = np.ones(len(store), np.bool_)
     if bbox is not None:
@@ -95,7 +95,13 @@ def lie_within(
         x, y = store.inside.T
         counted &= (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
     if aoi is not None:
-        polygons = read_footprints(aoi, crs=crs).polygons
+        area = read_footprints(aoi, crs=crs)
+        polygons = area.polygons
+        if crs is None and area.crs is not None:
+            raise InputError(
+                f"{aoi} is in {area.crs.name}, what it is laid on has no CRS",
+                hint="leave out --aoi, or first: ogr2ogr -a_srs EPSG:CODE with_crs.gpkg LAYER",
+            )
         if not len(polygons):
             raise InputError(f"{aoi} holds no polygons, so no ground would count")
         inside = np.zeros(len(store), np.bool_)

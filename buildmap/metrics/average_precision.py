@@ -60,7 +60,7 @@ _RECALL = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Buildings:
+class RankedSide:
     """What the ranking must know of the buildings of one side."""
 
     counted: NDArray[np.bool_]
@@ -133,7 +133,7 @@ class AveragePrecision:
 
 
 def rank(
-    overlaps: Overlaps, scores: NDArray[np.floating] | None, *, predictions: Buildings, truths: Buildings
+    overlaps: Overlaps, scores: NDArray[np.floating] | None, *, predictions: RankedSide, truths: RankedSide
 ) -> Ranked:
     """Let the predictions of one pair of files take true buildings, in the order of their scores.
 

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from buildmap.compiled import compiled
 
 EMPTY, FULL = np.uint64(0), np.uint64(2**64 - 1)
-
-
-"""Whether the modules of this package may keep their compiled code."""
+"""Words of which no bit is set, and every one."""
 
 
 def pack(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:

@@ -1,8 +1,6 @@
 """What the comparisons of all pairs give together: intervals of the scores, and the report."""
 
-import math
 from collections.abc import Sequence
-from pathlib import PurePath
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from buildmap.metrics.counts import total
 from buildmap.metrics.curves import building_curves
 from buildmap.metrics.figures import Mark
 from buildmap.metrics.report import CellMap, Place, Report
+from buildmap.metrics.report_tables import worst_first
 from buildmap.metrics.scoring import PairFindings
 from buildmap.metrics.sizes import NO_BUILDINGS
 from buildmap.metrics.statistics import (
@@ -24,6 +23,7 @@ from buildmap.metrics.statistics import (
     pixel_statistics,
 )
 from buildmap.metrics.summary import EvaluateSummary
+from buildmap.metrics.table import pair_name
 
 
 def intervals(findings: Sequence[PairFindings], *, seed: int) -> dict[str, Interval]:
@@ -61,12 +61,13 @@ def make_report(
     """
     objects = total([found.counts for found in findings]).objects
     errors = () if objects is None else objects.outlines
-    names = [PurePath(pair.prediction).name for pair in summary.pairs]
-    worst_first = sorted(range(len(names)), key=lambda number: _rank(summary.pairs[number].scores.pixels.iou))
+    names = [pair_name(pair) for pair in summary.pairs]
+    ious = [pair.scores.pixels.iou for pair in summary.pairs]
+    order = sorted(range(len(names)), key=lambda number: worst_first(ious[number]))
     return Report(
         summary=summary,
         title=f"How good is {names[0]}?" if len(names) == 1 else f"How good are {len(names)} maps?",
-        maps=tuple(_cell_map(names[number], findings[number], number, places) for number in worst_first),
+        maps=tuple(_cell_map(names[number], findings[number], number, places) for number in order),
         ious=np.concatenate([np.empty(0), *(error.iou for error in errors)]),
         polis_m=np.concatenate([np.empty(0), *(error.polis_m for error in errors)]),
         area_errors=np.concatenate([np.empty(0), *(error.area_error for error in errors)]),
@@ -96,8 +97,3 @@ def _cell_map(name: str, found: PairFindings, pair: int, places: tuple[Place, ..
             if place.pair == pair
         ),
     )
-
-
-def _rank(iou: float) -> float:
-    """Put what is undefined last."""
-    return math.inf if math.isnan(iou) else iou

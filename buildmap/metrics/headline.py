@@ -69,7 +69,7 @@ def facts(summary: EvaluateSummary, *, command: str, version: str) -> list[tuple
         ("True buildings", count(summary.buildings)),
         ("Threshold", f"probability {summary.threshold:g} and more is building"),
         ("Match", f"two footprints are the same building from IoU {summary.iou_min:g}"),
-        ("Empty images", f"{summary.empty_rule}: {_EMPTY_RULES.get(summary.empty_rule, 'another rule')}"),
+        ("Empty images", f"{summary.empty_rule}: {_EMPTY_RULES[summary.empty_rule]}"),
         ("Command", command),
         ("Made by", f"buildmap {version}, in {summary.seconds:,.1f} s"),
     ]

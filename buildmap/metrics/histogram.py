@@ -72,7 +72,7 @@ class Histogram:
     """How many pixels have which predicted value and which truth."""
 
     counts: NDArray[np.int64] = field(default_factory=_nothing)
-    """(2, 255): background and building, by value 0..254."""
+    """(2, 255): background and building, by value 0..254; zeros to start with."""
 
     def __post_init__(self) -> None:
         if self.counts.shape != (2, STEPS + 1) or self.counts.dtype != np.int64:
@@ -89,11 +89,6 @@ class Histogram:
         return bool(np.array_equal(self.counts, other.counts))
 
     __hash__ = None  # type: ignore[assignment]  # equal by what an array holds
-
-    @classmethod
-    def empty(cls) -> "Histogram":
-        """Start with nothing counted."""
-        return cls(counts=np.zeros((2, _NODATA), np.int64))
 
     @property
     def pixels(self) -> int:

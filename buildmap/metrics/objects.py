@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from buildmap.errors import InputError
-from buildmap.metrics.average_precision import Buildings as RankedSide
-from buildmap.metrics.average_precision import Ranked, rank
+from buildmap.metrics.average_precision import Ranked, RankedSide, rank
 from buildmap.metrics.cells import CellDifferences, Placed
 from buildmap.metrics.evaluation import IOU_MIN, Evaluation
 from buildmap.metrics.ground import Ground

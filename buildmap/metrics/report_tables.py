@@ -210,12 +210,7 @@ def topology_table(scores: Scores) -> Table | None:
 
 def group_tables(summary: EvaluateSummary) -> tuple[Table, ...]:
     """Score each group, one table for each kind."""
-    titles = {
-        "gsd": "By GSD",
-        "size": "By size of the building",
-        "region": "By region",
-        "column": "By column",
-    }
+    titles = {"gsd": "By GSD", "size": "By size of the building", "region": "By region"}
     kinds = dict.fromkeys(group.kind for group in summary.groups)
     return tuple(
         _scores_table(
@@ -230,7 +225,7 @@ def pair_table(summary: EvaluateSummary) -> Table | None:
     """Score each pair of files, the worst first; None where there is one."""
     if len(summary.pairs) < 2:
         return None
-    pairs = sorted(summary.pairs, key=lambda pair: _worst_first(pair.scores.pixels.iou))[:MOST_PAIRS]
+    pairs = sorted(summary.pairs, key=lambda pair: worst_first(pair.scores.pixels.iou))[:MOST_PAIRS]
     left = len(summary.pairs) - len(pairs)
     title = f"The {len(pairs)} worst; {count(left)} more are in the CSV" if left else "All pairs, worst first"
     return _scores_table(title, [(pair_name(pair), pair.scores) for pair in pairs])
@@ -417,6 +412,6 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else share(value)
 
 
-def _worst_first(iou: float) -> float:
-    """Put what is undefined last."""
+def worst_first(iou: float) -> float:
+    """Give a key that sorts the lowest score first, and what is undefined last."""
     return math.inf if math.isnan(iou) else iou

@@ -26,7 +26,7 @@ from buildmap.metrics.ground import Ground, grid_over_layers, ground_on, meets
 from buildmap.metrics.histogram import Histogram, count_by_cell, count_by_region, count_values
 from buildmap.metrics.objects import Comparison, Objects, compare, count_objects, count_regions, place
 from buildmap.metrics.regions import Regions, read_regions
-from buildmap.metrics.sides import LayerSide, RasterSide, Rows, Side, open_raster, overlap
+from buildmap.metrics.sides import LayerSide, RasterSide, Rows, Side, lowest_true, open_raster, overlap
 from buildmap.metrics.similarity import HALO_ROWS, SimilaritySum, similarity_sum
 from buildmap.metrics.strips import Strip, Surrounded, surround
 from buildmap.metrics.summary import Alignment
@@ -168,7 +168,7 @@ class _Sums:
 
     def __init__(self, pair: _Pair, evaluation: Evaluation) -> None:
         self._pair, self._evaluation = pair, evaluation
-        self.histogram = Histogram.empty()
+        self.histogram = Histogram()
         self._boundary = BoundaryCounts() if "boundary" in evaluation.measures else None
         self._similarity = SimilaritySum() if "ssim" in evaluation.measures else None
         names = pair.regions.names if pair.regions is not None else ()
@@ -234,10 +234,9 @@ def _open(prediction: Path, truth: Path, evaluation: Evaluation, opened: ExitSta
     ground = ground_on(grid, within=within, aoi=evaluation.aoi, bbox=evaluation.bbox)
     lowest = lowest_value(evaluation.threshold)
     predicted = _side(prediction, readers[0], ground, lowest, opened)
-    true = _side(truth, readers[1], ground, _lowest_true(lowest), opened)
+    true = _side(truth, readers[1], ground, lowest_true(lowest), opened)
     if ground.regions is not None:
         _check_places([(prediction, predicted), (truth, true)], ground, aoi=evaluation.aoi)
-    size = grid.pixel_size_m()
     regions = evaluation.regions and read_regions(
         evaluation.regions[0], column=evaluation.regions[1], grid=grid
     )
@@ -246,7 +245,7 @@ def _open(prediction: Path, truth: Path, evaluation: Evaluation, opened: ExitSta
         prediction=predicted,
         truth=true,
         alignment=None if readers[0] is None else align(readers[0].grid, grid),
-        gsd_m=None if size is None else sqrt(size[0] * size[1]),
+        gsd_m=grid.gsd_m(),
         regions=regions,
     )
 
@@ -288,11 +287,6 @@ def _check_places(sides: Sequence[tuple[Path, Side]], ground: Ground, *, aoi: Pa
             f"{elsewhere[0]} does not touch the ground it is compared with: extents {there} and {here}",
             hint="choose the ground to compare with --aoi" if len(layers) == len(sides) else None,
         )
-
-
-def _lowest_true(lowest: int) -> int:
-    """Give the lowest value of a true building: at a threshold of 0 too, background is none."""
-    return max(lowest, 1)
 
 
 def _cut(window: Window, strip_rows: int | None) -> list[Window]:
@@ -350,7 +344,7 @@ def _measure_all(pair: _Pair, strips: list[Window], evaluation: Evaluation) -> I
         counted = predicted.valid & true.valid
         if pair.ground.regions is not None:
             counted &= pair.ground.counts(window)
-        truth = true.values >= _lowest_true(lowest)
+        truth = true.values >= lowest_true(lowest)
         return Strip(window=window, values=predicted.values, truth=truth, counted=counted)
 
     def measure(around: Surrounded) -> _Measured:

@@ -86,6 +86,15 @@ def open_raster(path: Path) -> RasterReader | None:
         raise
 
 
+def lowest_true(lowest: int) -> int:
+    """Give the lowest value of a true building: at a threshold of 0 too, background is none.
+
+    Args:
+        lowest: Predicted values of 0..254 from this one on are buildings.
+    """
+    return max(lowest, 1)
+
+
 class LayerSide:
     """A vector layer, drawn into pixels where they are asked for."""
 
@@ -203,7 +212,7 @@ def overlap(reader: RasterReader, grid: Grid) -> Window:
     """
     if is_same_grid(reader.grid, grid):
         return grid.window
-    there, here = (_is_placed(reader.grid), _is_placed(grid))
+    there, here = reader.grid.is_placed, grid.is_placed
     if not there and not here:
         raise InputError(
             f"{reader.path} has {reader.grid.width} x {reader.grid.height} pixels, the other raster "
@@ -223,10 +232,6 @@ def overlap(reader: RasterReader, grid: Grid) -> Window:
             f"extents {show_bounds(bounds)} and {show_bounds(grid.bounds)}"
         )
     return window
-
-
-def _is_placed(grid: Grid) -> bool:
-    return grid.crs is not None and not grid.transform.is_identity
 
 
 def _check_place(path: Path, ground: Ground) -> None:

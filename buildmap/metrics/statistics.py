@@ -27,6 +27,8 @@ FEWEST_BLOCKS = 10
 sqrt(n / (n - 1)) and the wider tails of Student's t: intervals of 95 % held the truth in 83 % of
 simulated cases with 5 blocks, 88 % with 10, 90 % with 20, 93 % with 40."""
 
+_REPEATS, _LEVEL = 1000, 0.95
+"""Of the intervals: draws, and their share inside."""
 _DIGITS = 12  # beyond lies noise, which would rank equal differences
 
 
@@ -78,8 +80,8 @@ def bootstrap(
     statistics: Statistics,
     *,
     rng: np.random.Generator,
-    repeats: int = 1000,
-    level: float = 0.95,
+    repeats: int = _REPEATS,
+    level: float = _LEVEL,
 ) -> list[Interval]:
     """Estimate percentile intervals of scores by a block bootstrap.
 
@@ -208,8 +210,8 @@ def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
 def _mean_interval(difference: NDArray[np.float64], rng: np.random.Generator) -> Interval:
     if len(difference) < FEWEST_BLOCKS:
         return Interval(low=np.nan, high=np.nan)
-    means = _resampled_sums(difference[:, None], 1000, rng)[:, 0] / len(difference)
-    return _percentile_interval(means, 0.95)
+    means = _resampled_sums(difference[:, None], _REPEATS, rng)[:, 0] / len(difference)
+    return _percentile_interval(means, _LEVEL)
 
 
 def _signed_rank(difference: NDArray[np.float64]) -> tuple[float, float, float]:

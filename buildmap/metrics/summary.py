@@ -30,9 +30,9 @@ class Alignment:
     """False where the prediction was resampled."""
     offset_px: tuple[float, float] | None
     """(x, y) from the compared grid's pixel corners to the prediction's, in pixels of the compared grid;
-    None for a layer, or where the two grids are turned against each other."""
+    None where the two have different CRSs, or are turned against each other."""
     gsd_ratio: float | None
-    """GSD of the prediction by that of the compared grid; None for a layer."""
+    """GSD of the prediction by that of the compared grid; None where one of them is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class Group:
     """The part of an evaluation that has something in common."""
 
     kind: str
-    """`gsd`, `size`, `region` or `column`."""
+    """`gsd`, `size` or `region`, or the column of the table of pairs."""
     name: str
     """Of the bin, class, region or value."""
     pairs: int

@@ -177,12 +177,11 @@ def match_most(overlaps: Overlaps, *, iou_min: float) -> Matches:
     return Matches(left=left[kept], right=right[kept], iou=iou[kept])
 
 
-def scot(dates: Sequence[Sighting], *, beta: float = BETA) -> Scot:
+def scot(dates: Sequence[Sighting]) -> Scot:
     """Score a series.
 
     Args:
         dates: In the order of time, two at least.
-        beta: Weight of tracking against change.
 
     Raises:
         ValueError: If there is no second date.
@@ -194,7 +193,7 @@ def scot(dates: Sequence[Sighting], *, beta: float = BETA) -> Scot:
     tracking = Found(tp=buildings.tp - wrong, fp=buildings.fp + wrong, fn=buildings.fn + wrong)
     change = _new_buildings(dates)
     return Scot(
-        score=_harmonic(change.f1, tracking.f1, beta),
+        score=_harmonic(change.f1, tracking.f1),
         buildings=buildings,
         mismatches=wrong,
         tracking=tracking,
@@ -270,6 +269,6 @@ def _sum(found: Sequence[Found]) -> Found:
     )
 
 
-def _harmonic(change: float, tracking: float, beta: float) -> float:
-    below = beta**2 * change + tracking
-    return (1 + beta**2) * change * tracking / below if below > 0 else 0.0
+def _harmonic(change: float, tracking: float) -> float:
+    below = BETA**2 * change + tracking
+    return (1 + BETA**2) * change * tracking / below if below > 0 else 0.0

@@ -11,7 +11,7 @@ from buildmap.metrics.cells import FN, FP, Cells
 from buildmap.metrics.ground import Ground
 from buildmap.metrics.places import densest, draw_place, stretch
 from buildmap.metrics.report import Place
-from buildmap.metrics.sides import Side, overlap
+from buildmap.metrics.sides import Side, lowest_true, overlap
 from buildmap.raster.grid import Grid
 from buildmap.raster.reader import RasterReader
 from buildmap.raster.warp import WarpedReader, is_same_grid
@@ -107,8 +107,8 @@ class WorstPlaces:
 
 def _pixel_m(grid: Grid) -> float:
     """Give the side of a pixel on the ground, NaN where nobody knows."""
-    size = grid.pixel_size_m()
-    return math.nan if size is None else math.sqrt(size[0] * size[1])
+    gsd_m = grid.gsd_m()
+    return math.nan if gsd_m is None else gsd_m
 
 
 def _wrong_ground(place: Place) -> float:
@@ -132,7 +132,7 @@ def _masks(
     predicted, true = (side.read(window) for side in sides)
     counted = predicted.valid & true.valid & ground.counts(window)
     lowest = lowest_value(threshold)
-    return (predicted.values >= lowest) & counted, (true.values >= lowest) & counted
+    return (predicted.values >= lowest) & counted, (true.values >= lowest_true(lowest)) & counted
 
 
 def _busiest(cell: Window, ground: Ground, sides: tuple[Side, Side], threshold: float) -> Window:

@@ -48,7 +48,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # torch's about pickles that it then refuses
             content: object = (
                 load_file(path)
-                if path.suffix == ".safetensors"
+                if path.suffix.lower() == ".safetensors"
                 else torch.load(path, map_location="cpu", weights_only=True)
             )
     except _NOT_WEIGHTS as error:

@@ -20,6 +20,8 @@ WIDTH = 64
 """Channels of the published networks."""
 DEPTH = 23
 """Residual-in-residual dense blocks of the published generator."""
+_COLOURS = 3
+"""Channels of a picture."""
 _GROWTH = 2
 """Channels per channel that a dense block's convolution adds."""
 _SLOPE = 0.2
@@ -72,7 +74,9 @@ class Generator(Network):
     stride = 1
     scale = 4
 
-    def __init__(self, bands: int, colours: int = 3, *, width: int = WIDTH, depth: int = DEPTH) -> None:
+    def __init__(
+        self, bands: int, colours: int = _COLOURS, *, width: int = WIDTH, depth: int = DEPTH
+    ) -> None:
         """Draw fresh weights: He's, and in dense blocks a tenth of them, as published.
 
         Args:
@@ -112,16 +116,11 @@ class Discriminator(nn.Module):
     stride = 8
     """Sides of the picture are multiples of it."""
 
-    def __init__(self, colours: int = 3, *, width: int = WIDTH) -> None:
-        """Draw fresh weights.
-
-        Args:
-            colours: Channels of the picture.
-            width: Channels at full resolution.
-        """
+    def __init__(self, *, width: int = WIDTH) -> None:
+        """Draw fresh weights; `width` are the channels at full resolution."""
         super().__init__()
         channels = [width * 2**level for level in range(4)]
-        self.first = nn.Conv2d(colours, width, 3, padding=1)
+        self.first = nn.Conv2d(_COLOURS, width, 3, padding=1)
         self.down = nn.ModuleList(
             spectral_norm(nn.Conv2d(fine, coarse, 4, 2, 1, bias=False)) for fine, coarse in pairwise(channels)
         )
@@ -131,7 +130,7 @@ class Discriminator(nn.Module):
         self.last = nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Map a picture (B, colours, H, W) to logits (B, 1, H, W): above 0 is real."""
+        """Map a picture (B, 3, H, W) to logits (B, 1, H, W): above 0 is real."""
         features = [leaky_relu(self.first(picture), _SLOPE)]
         for conv in self.down:
             features.append(leaky_relu(conv(features[-1]), _SLOPE))

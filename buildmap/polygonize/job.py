@@ -95,16 +95,21 @@ class BandTask:
         return draw_band(self.job, self.draw, index, read_band(_opened(self.job.source), self.job, index))
 
 
-def rows_per_band(width: int, height: int, *, band_px: int = _BAND_PX) -> int:
+def rows_per_band(width: int, height: int, pixel_bytes: int = 1, *, band_px: int = _BAND_PX) -> int:
     """Choose a height of bands: whole blocks, much less than memory, and enough bands for several workers.
+
+    In a very wide raster it is half a block, if the other halves are sure to wait in the cache.
 
     It does not depend on the number of workers, so that a run can be gone on with by more of them.
 
     Args:
         width: Columns of the raster.
         height: Rows of the raster.
+        pixel_bytes: Size of one of its pixels.
         band_px: Pixels of the largest band, where it has more than one row of blocks.
     """
+    if width * BLOCK_PX > band_px and 2 * width * BLOCK_PX * pixel_bytes <= _CACHE_BYTES:
+        return BLOCK_PX // 2
     rows = min(band_px // width, height // _FEWEST_BANDS)
     return max(rows // BLOCK_PX, 1) * BLOCK_PX
 

@@ -26,6 +26,10 @@ class Data:
             raise ValueError(f"gsd_min_m {self.gsd_min_m} is not in 0..gsd_max_m {self.gsd_max_m}")
         if not len(self.bands) == len(self.mean) == len(self.std) > 0:
             raise ValueError("bands, mean and std differ in length")
+        if min(self.bands) < 1:
+            raise ValueError(f"bands {list(self.bands)} are not counted from 1")
+        if not min(self.std) > 0:
+            raise ValueError(f"std {list(self.std)} is not positive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +42,10 @@ class Predict:
     """Context on every side of the core; a multiple of the network's stride."""
     threshold: float
     """Probability from which a pixel is a building."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold {self.threshold} is not a probability between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from buildmap.errors import InputError
+from buildmap.raster.coverage import check_has_bands
 from buildmap.raster.dates import taken_on
 from buildmap.raster.grid import Grid
 from buildmap.raster.quiet import unreferenced_is_fine
@@ -39,11 +40,12 @@ def read_raster_facts(path: Path) -> RasterFacts:
 
     Raises:
         MissingInput: If there is no such file.
-        InputError: If it is no raster.
+        InputError: If it is no raster, or only holds others.
     """
     driver = sniff(path)
     try:
         with unreferenced_is_fine(), rasterio.open(path, driver=driver) as dataset:
+            check_has_bands(dataset, str(path))
             return RasterFacts(
                 format=dataset.driver,
                 grid=Grid(

@@ -55,7 +55,7 @@ class Area:
 
     def touches(self, window: Window) -> bool:
         """Tell whether a polygon touches a window."""
-        return len(self._tree.query(self._outline(window), predicate="intersects")) > 0
+        return len(self._tree.query(_outline(window, self._grid), predicate="intersects")) > 0
 
     def outside(self, window: Window) -> NDArray[np.bool_]:
         """Give the pixels of a window whose centres no polygon covers, (rows, cols)."""
@@ -63,23 +63,14 @@ class Area:
         inside = self._index.burn(transform=part.transform, height=part.height, width=part.width)
         return ~inside
 
-    def _outline(self, window: Window) -> shapely.Polygon:
-        right, bottom = window.col_off + window.width, window.row_off + window.height
-        corners = [(window.col_off, window.row_off), (right, window.row_off)]
-        corners += [(right, bottom), (window.col_off, bottom)]
-        return shapely.Polygon([self._grid.transform @ corner for corner in corners])
-
 
 def outlines_of(windows: Iterable[Window], grid: Grid) -> NDArray[np.object_]:
     """Give the outlines of windows of a grid as polygons in its CRS."""
-    outlines = []
-    for window in windows:
-        right, bottom = window.col_off + window.width, window.row_off + window.height
-        corners = [
-            (window.col_off, window.row_off),
-            (window.col_off, bottom),
-            (right, bottom),
-            (right, window.row_off),
-        ]
-        outlines.append(shapely.Polygon([grid.transform @ corner for corner in corners]))
-    return np.array(outlines, dtype=object)
+    return np.array([_outline(window, grid) for window in windows], dtype=object)
+
+
+def _outline(window: Window, grid: Grid) -> shapely.Polygon:
+    left, top = window.col_off, window.row_off
+    right, bottom = left + window.width, top + window.height
+    corners = [(left, top), (left, bottom), (right, bottom), (right, top)]
+    return shapely.Polygon([grid.transform @ corner for corner in corners])

@@ -80,6 +80,7 @@ def survey(dataset: DatasetReader, title: str) -> Coverage | None:
     Raises:
         InputError: If the raster has no bands, absurd blocks, or is truncated.
     """
+    check_has_bands(dataset, title)
     _check_block_size(dataset, title)
     coverage: Blocks | Boxes | None = None
     empty: tuple[int, int] | None = None
@@ -92,11 +93,19 @@ def survey(dataset: DatasetReader, title: str) -> Coverage | None:
     return coverage if empty is not None and _is_invalid(dataset, *empty) else None
 
 
-def _check_block_size(dataset: DatasetReader, title: str) -> None:
+def check_has_bands(dataset: DatasetReader, title: str) -> None:
+    """Refuse a file that only holds other rasters.
+
+    Raises:
+        InputError: If there is no band.
+    """
     if dataset.count == 0:
         names = dataset.subdatasets
         hint = f"name one of its parts: {names[0]}" if names else None
         raise InputError(f"{title} has no raster bands", hint=hint)
+
+
+def _check_block_size(dataset: DatasetReader, title: str) -> None:
     rows, cols = dataset.block_shapes[0]
     block_bytes = rows * cols * np.dtype(dataset.dtypes[0]).itemsize * dataset.count
     if block_bytes > _LARGEST_BLOCK_BYTES:

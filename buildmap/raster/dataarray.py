@@ -174,22 +174,6 @@ class ArrayReader:
         return pixels, valid
 
 
-class DataArrayReader(ArrayReader):
-    """A DataArray with two dimensions in space, and before them one of bands or none, read where it is."""
-
-    def __init__(
-        self,
-        array: "DataArray",
-        *,
-        bands: tuple[int, ...] | None = None,
-        gsd_range_m: tuple[float, float] | None = None,
-        bbox: Bounds | None = None,
-    ) -> None:
-        """Take an array: see `lay_out` for what it may be, and what it raises."""
-        layout, ordered = lay_out(array, bands=bands, gsd_range_m=gsd_range_m, bbox=bbox)
-        super().__init__(layout, ordered.isel({ordered.dims[0]: [band - 1 for band in layout.fetched]}))
-
-
 def _in_order(array: "DataArray", name: str) -> tuple["DataArray", Grid]:
     """Give (bands, y, x), and the grid they lie on."""
     down, across = array.rio.y_dim, array.rio.x_dim

@@ -60,6 +60,23 @@ class Grid:
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether the raster says where on the Earth it lies."""
+        return self.crs is not None and not self.transform.is_identity
+
+    def gsd_m(self) -> float | None:
+        """Measure the side of a square as large as the pixel at the centre, in metres on the ground.
+
+        Returns:
+            None where the grid has no CRS or no transform.
+
+        Raises:
+            InputError: As `pixel_size_m`.
+        """
+        size = self.pixel_size_m()
+        return None if size is None else math.sqrt(size[0] * size[1])
+
     def pixel_size_m(self) -> tuple[float, float] | None:
         """Measure one pixel at the centre along columns and rows, in metres on the ground (geodesic).
 
@@ -69,7 +86,7 @@ class Grid:
         Raises:
             InputError: If the CRS has no relation to the Earth, or not there.
         """
-        if self.crs is None or self.transform.is_identity:
+        if not self.is_placed:
             return None
         try:
             to_geographic = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)

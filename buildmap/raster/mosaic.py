@@ -85,9 +85,18 @@ def mosaic(names: tuple[str, ...]) -> str:
         looked = list(_look_all(names))
     faults: list[InputError] = [tile for tile in looked if isinstance(tile, InputError)]
     tiles = [tile for tile in looked if isinstance(tile, Tile)]
-    faults += [InputError(fault) for tile in tiles[1:] if (fault := _misfit(tile, tiles[0]))]
+    faults += [
+        InputError(fault, hint="warp it first: gdalwarp -t_srs ... -tr ...")
+        for tile in tiles[1:]
+        if (fault := _misfit(tile, tiles[0]))
+    ]
     if len(tiles) > 1 and tiles[0].transform.is_identity:
-        faults.append(InputError(f"{tiles[0].name} has no georeference, which a mosaic needs"))
+        faults.append(
+            InputError(
+                f"{tiles[0].name} has no georeference, which a mosaic needs",
+                hint="gdal_translate -a_srs EPSG:CODE -a_ullr LEFT TOP RIGHT BOTTOM RASTER placed.tif",
+            )
+        )
     if faults:
         raise _listed(faults)
     return _to_vrt(tiles)
@@ -111,6 +120,8 @@ def _look(name: str) -> Tile | InputError:
             survey(dataset, name)
             if strange := set(dataset.dtypes) - set(_GDAL_TYPES):
                 return InputError(f"{name} has bands of type {strange.pop()}, a mosaic needs real numbers")
+            if not abs(dataset.transform.determinant) > 0:
+                return InputError(f"{name} has pixels without area: {tuple(dataset.transform)[:6]}")
             flags = dataset.mask_flag_enums
             by_nodata = any(MaskFlags.nodata in band for band in flags)
             return Tile(
@@ -145,7 +156,7 @@ def _misfit(tile: Tile, first: Tile) -> str | None:
 def _listed(faults: list[InputError]) -> InputError:
     kind = MissingInput if all(isinstance(fault, MissingInput) for fault in faults) else InputError
     if len(faults) == 1:
-        return kind(str(faults[0]), hint=faults[0].hint or "warp it first: gdalwarp -t_srs ... -tr ...")
+        return kind(str(faults[0]), hint=faults[0].hint)
     lines = [f"- {fault}" for fault in faults[:_SHOWN]]
     if len(faults) > _SHOWN:
         lines.append(f"- and {len(faults) - _SHOWN} more")

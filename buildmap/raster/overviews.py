@@ -38,8 +38,7 @@ class Overviews:
         if width >= self._native.width and height >= self._native.height:
             return self._native
         if self._factors is None:  # not before: asking a VRT fixes the size of GDAL's block cache
-            dataset = self._handles.get()
-            self._factors = dict(enumerate(dataset.overviews(1))) if dataset.count else {}
+            self._factors = dict(enumerate(self._handles.get().overviews(1)))
         largest = max(self._native.width / width, self._native.height / height) + 1
         for number, factor in sorted(self._factors.items(), key=lambda item: -item[1]):
             if factor > largest:  # a rounded number: only the size tells

@@ -42,6 +42,7 @@ def _to_rgb(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Make (rows, cols, 3) of uint8 from (bands, rows, cols) of anything."""
     shown = np.repeat(pixels[:1], 3, axis=0) if len(pixels) < 3 else pixels[:3]
     if shown.dtype != np.uint8:
-        low, high = np.nanmin(shown), np.nanmax(shown)
-        shown = np.nan_to_num((shown - low) / max(high - low, 1e-9) * 255)
+        values = shown.astype(np.float64)  # differences may leave the range of their type
+        low, high = np.nanmin(values), np.nanmax(values)
+        shown = np.nan_to_num((values - low) / max(high - low, 1e-9) * 255)
     return np.ascontiguousarray(np.moveaxis(shown, 0, -1)).astype(np.uint8)

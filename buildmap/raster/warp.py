@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from pyproj import Transformer
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioIOError
@@ -11,8 +10,11 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as FloatWindow
 
 from buildmap.errors import InputError, StorageError
-from buildmap.raster.grid import Grid
+from buildmap.raster.grid import Bounds, Grid
+from buildmap.raster.handles import Handles
 from buildmap.raster.reader import Image
+from buildmap.raster.remote import gdal_name
+from buildmap.raster.sniff import sniff
 from buildmap.raster.windows import Window
 
 _SAME_PX = 1e-3
@@ -34,10 +36,12 @@ class WarpedReader:
         """
         self._path = path
         self._bands = list(bands)
-        self._source = rasterio.open(path)
-        adds_alpha = self._source.nodata is None and ColorInterp.alpha not in self._source.colorinterp
+        name = gdal_name(path)
+        self._handles = Handles(name, title=str(path), driver=sniff(name))
+        source = self._handles.get()
+        adds_alpha = source.nodata is None and ColorInterp.alpha not in source.colorinterp
         self._warped = WarpedVRT(
-            self._source,
+            source,
             crs=grid.crs,
             transform=grid.transform,
             width=grid.width,
@@ -51,7 +55,7 @@ class WarpedReader:
     def close(self) -> None:
         """Close both handles."""
         self._warped.close()
-        self._source.close()
+        self._handles.close()
 
     def read(self, window: Window) -> Image:
         """Read one window of the grid, (bands, rows, cols).
@@ -83,7 +87,7 @@ def is_same_grid(one: Grid, other: Grid) -> bool:
     return bool(np.abs(moved - corners).max() <= _SAME_PX)
 
 
-def bounds_on(grid: Grid, other: Grid) -> tuple[float, float, float, float]:
+def bounds_on(grid: Grid, other: Grid) -> Bounds:
     """Give the box of `other` in the CRS of `grid`: left, bottom, right, top.
 
     Raises:

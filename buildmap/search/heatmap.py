@@ -228,6 +228,7 @@ def _draw_line(key: str, rows: Sequence[Row], score: Score) -> Figure:
             textcoords="offset points",
             ha="center",
             fontsize=8,
+            fontstyle="italic" if row.stopped else "normal",
             fontweight="bold" if row is best else "normal",
             color=_INK,
         )

@@ -21,7 +21,7 @@ from buildmap.search.plan import SearchPlan, trial_name
 from buildmap.search.processes import run_jobs
 from buildmap.search.table import Row, rows_of, write_csv
 from buildmap.search.trial import Job, Learn, Score, Trial, scores_by_epoch
-from buildmap.train import TrainOptions, train
+from buildmap.train import TrainOptions, check_model_file, train
 from buildmap.training.device import Devices, find_devices
 from buildmap.training.preset_toml import to_toml
 
@@ -87,8 +87,10 @@ def search(
     Raises:
         DivergedError: If every trial diverged.
         ResourceError: If no trial has a model, and not all diverged; or halving lacks Optuna.
+        OutputError: If the output is no name of a model, exists already, or cannot be created.
         BuildmapError: As `train`.
     """
+    check_model_file(output, preset)
     folder = output.with_suffix(".grid")
     devices = find_devices(options.device)
     jobs = [

@@ -91,7 +91,10 @@ def write_csv(trials: Sequence[Trial], path: Path) -> None:
     Raises:
         StorageError: If the disk is full or fails.
     """
-    with staged(path, overwrite=True) as folder, (folder / path.name).open("w", newline="") as file:
+    with (
+        staged(path, overwrite=True) as folder,
+        (folder / path.name).open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow([*trials[0].settings, *_MEASURED])
         for trial in trials:

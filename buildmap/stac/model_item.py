@@ -51,7 +51,7 @@ def model_item(card: ModelCard, file: ModelFile) -> Item:
         card: What the model says of itself.
         file: Where it lies.
     """
-    framework, artifact, media_type = _KINDS[file.name[file.name.rindex(".") :]]
+    framework, artifact, media_type = _KINDS[file.name[file.name.rindex(".") :].lower()]
     name = f"buildmap-{card.model.name}-{card.fingerprint}"
     tasks = _tasks(card)
     properties = {

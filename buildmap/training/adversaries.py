@@ -72,12 +72,6 @@ class Adversaries:
         self._judge, self._judging = fabric.setup(self._discriminator, self._optimizers[1])
         self._failures = 0
 
-    @property
-    def drawn_with(self) -> nn.Module:
-        """The generator to use: the running mean."""
-        mean: nn.Module = self._average.module
-        return mean
-
     def learn(self, batch: Batch) -> DrawingLosses | None:
         """Make one step of the generator, then one of the discriminator; None if a loss was not finite.
 

@@ -102,7 +102,11 @@ def score_tables(record: EpochRecord, facts: Sequence[SourceFacts]) -> tuple[Tab
 def _totals(facts: Sequence[SourceFacts]) -> Table:
     lines = [
         Line(name="Sources", cells=(count(len(facts)),)),
-        Line(name="Training chips", cells=(f"{sum(source.training_chips for source in facts):,.1f}",)),
+        Line(
+            name="Training chips",
+            cells=(f"{sum(source.training_chips for source in facts):,.1f}",),
+            note="valid ground, in the area of a chip",
+        ),
         Line(name="Validation chips", cells=(f"{sum(source.validation_chips for source in facts):,.1f}",)),
         Line(name="Footprints", cells=(count(sum(source.footprints or 0 for source in facts)),)),
     ]
@@ -116,8 +120,6 @@ def _totals(facts: Sequence[SourceFacts]) -> Table:
         taken, of = (sum(numbers) for numbers in zip(*dropped, strict=True))
         note = f"of {count(of)} on training ground: an experiment"
         lines.append(Line(name="Left out on purpose", cells=(count(taken),), note=note))
-    note = "valid ground, in the area of a chip"
-    lines[1] = Line(name=lines[1].name, cells=lines[1].cells, note=note)
     return Table(title="In all", head=("", "number"), lines=tuple(lines))
 
 

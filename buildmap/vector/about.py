@@ -14,6 +14,7 @@ from pyproj import CRS
 
 from buildmap.errors import InputError, ResourceError
 from buildmap.vector.crs import as_crs
+from buildmap.vector.geoparquet import is_geoparquet
 from buildmap.vector.locating import locate
 
 _MADE = "BUILDMAP"
@@ -61,7 +62,7 @@ def read_layer_facts(path: Path) -> LayerFacts:
         ResourceError: If it is GeoParquet and pyarrow is not installed.
     """
     name = locate(path)
-    if path.suffix.lower() in {".parquet", ".geoparquet"}:
+    if is_geoparquet(path):
         return _parquet_facts(path, name)
     try:
         layers = [str(layer) for layer, _ in pyogrio.list_layers(name)]

@@ -1,5 +1,6 @@
 """The ground that is asked for: polygons of a layer, and what lies in them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ def read_area(path: Path, *, crs: object | None, bounds: Box, of: str) -> NDArra
     polygons = read_footprints(path, crs=crs, bbox=bounds).polygons
     if not len(polygons):
         everywhere = read_footprints(path, crs=crs).polygons
-        extent = tuple(map(float, shapely.total_bounds(everywhere))) if len(everywhere) else "none"
-        raise InputError(f"{path} does not touch {of}: extents {extent} and {bounds}")
+        extent = _shown(shapely.total_bounds(everywhere)) if len(everywhere) else "none"
+        raise InputError(f"{path} does not touch {of}: extents {extent} and {_shown(bounds)}")
     return polygons
 
 
@@ -43,8 +44,12 @@ class Within:
         self._tree = shapely.STRtree(area)
 
     def __call__(self, polygons: NDArray[np.object_]) -> NDArray[np.bool_]:
-        """Tell for each of (n,) polygons; one on the border of two areas belongs to one of them only once."""
+        """Tell for each of (n,) polygons whether it belongs; a point on the border lies in the area."""
         inside = np.zeros(len(polygons), np.bool_)
         which, _ = self._tree.query(shapely.point_on_surface(polygons), predicate="intersects")
         inside[which] = True
         return inside
+
+
+def _shown(bounds: Iterable[float]) -> str:
+    return "(" + ", ".join(f"{value:.9g}" for value in bounds) + ")"

@@ -18,10 +18,11 @@ from buildmap.vector.ragged import to_ragged
 from buildmap.vector.tracing.bands import KNOWN_PX
 from buildmap.vector.tracing.label_outlines import label_outlines
 from buildmap.vector.tracing.outlines import Outlines
-from buildmap.vector.tracing.pixels import NODATA, covered, mean_steps
+from buildmap.vector.tracing.pixels import covered, mean_steps
 from buildmap.vector.tracing.seeds import count_seeds
 from buildmap.vector.tracing.split import split
 from buildmap.vector.tracing.subpixel import subpixel
+from buildmap.vector.tracing.trace import NODATA
 
 Crop = Callable[[int, int, int, int], NDArray[np.uint8]]
 """Gives the values from columns and rows (left, top) up to (right, bottom), 255 where unknown."""

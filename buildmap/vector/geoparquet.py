@@ -16,16 +16,16 @@ from buildmap.vector.arrow import ArrowStreamable, Columns, read_arrow
 from buildmap.vector.crs import as_crs
 from buildmap.vector.layer import Source, check_columns, target_crs
 from buildmap.vector.locating import locate
+from buildmap.vector.writing.formats import PARQUET
 
 _GEOMETRY = ""
 """Name of the column of the stream with the geometries as WKB; no attribute is called so."""
-_SUFFIXES = {".parquet", ".geoparquet"}
 _DEFAULT_CRS = "OGC:CRS84"
 
 
 def is_geoparquet(path: Path) -> bool:
     """Tell by its name whether a file is GeoParquet."""
-    return path.suffix.lower() in _SUFFIXES
+    return path.suffix.lower() in PARQUET.suffixes
 
 
 def find_geoparquet(path: Path, *, crs: object | None, layer: str | None, columns: Sequence[str]) -> Source:
@@ -49,9 +49,9 @@ def find_geoparquet(path: Path, *, crs: object | None, layer: str | None, column
     if layer is not None:
         raise InputError(f"{path} has no layers, '{layer}' was asked for", hint="leave --layer out")
     with _clear_errors(path), _open(located) as file:
-        names, metadata = file.schema_arrow.names, file.metadata
-    geometry, own = _described(path, (metadata.metadata or {}).get(b"geo"), names)
-    known = tuple(name for name in names if name != geometry)
+        schema, metadata = file.schema_arrow, file.metadata
+    geometry, own = _described(path, (metadata.metadata or {}).get(b"geo"), schema.names)
+    known = tuple(field.name for field in schema if field.name != geometry and not _is_nested(field.type))
     check_columns(path, columns, known)
     return Source(
         path=path,
@@ -118,6 +118,11 @@ def _described(path: Path, geo: bytes | None, names: Sequence[str]) -> tuple[str
     if encoding != "WKB" or geometry not in names:
         raise InputError(f"{path} has no column with WKB: '{geometry}' is said to be {encoding}")
     return geometry, None if crs is None else as_crs(crs)
+
+
+def _is_nested(kind: Any) -> bool:
+    """Tell whether a column holds structures or lists, such as the boxes around polygons: no attributes."""
+    return bool(_pyarrow("pyarrow.types").is_nested(kind))
 
 
 def _plain(kind: Any) -> Any:

@@ -60,13 +60,6 @@ class PolygonStore:
     def __len__(self) -> int:
         return len(self.area)
 
-    @property
-    def corners(self) -> NDArray[np.int64]:
-        """(n,) vertices of all rings, each counted once."""
-        first_ring = self.flat.polygons
-        vertices: NDArray[np.int64] = np.diff(self.flat.rings[first_ring])
-        return vertices - np.diff(first_ring)
-
     @cached_property
     def inside(self) -> NDArray[np.float64]:
         """(n, 2) a point inside each; found on first use."""

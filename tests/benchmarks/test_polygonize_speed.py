@@ -37,8 +37,9 @@ path, kept = sys.argv[1], []
 source = Source(rasters=(path,))
 with open_source(source) as reader:
     grid = reader.grid
-    job = BandJob(source=source, width=grid.width, height=grid.height, band_rows=rows_per_band(grid.width,
-        grid.height), lowest=127, settings=Outlining(), transform=grid.transform, crs="EPSG:32633")
+    rows = rows_per_band(grid.width, grid.height, reader.dtype.itemsize)
+    job = BandJob(source=source, width=grid.width, height=grid.height, band_rows=rows, lowest=127,
+        settings=Outlining(), transform=grid.transform, crs="EPSG:32633")
     def trace(seam, bands):
         for index in bands:
             first, rows = job.rows(index)

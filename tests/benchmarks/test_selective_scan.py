@@ -36,7 +36,7 @@ def attention(x):
 
 def involution(x):
     image = x.transpose(1, 2)[:, :64].reshape(1, 64, -1, 125)
-    return involve(image, kernels, 1)
+    return involve(image, kernels)
 
 def unfolding(x):
     image = x.transpose(1, 2)[:, :64].reshape(1, 64, -1, 125)

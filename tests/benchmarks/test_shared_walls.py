@@ -72,7 +72,7 @@ def line_of_table(
     store = PolygonStore.gather([houses])
     matches = match(find_overlaps(store, truth), iou_min=0.5)
     turning = count_corners(to_ragged(shapely.simplify(houses, 0.05)))[matches.left]
-    corners, true = store.corners[matches.left], truth.corners[matches.right]
+    corners, true = count_corners(store.flat)[matches.left], count_corners(truth.flat)[matches.right]
     c_iou = matches.iou * (1 - np.abs(turning - true) / (turning + true))
     inside = overlaps_within(store)
     overlapping = (inside.shared > 0.01).sum()

@@ -202,6 +202,9 @@ def test_a_box_and_an_area_limit_what_is_predicted(scene: Path, tmp_path: Path) 
 
 
 def test_a_dry_run_tells_and_writes_nothing(scene: Path, tmp_path: Path) -> None:
+    plan = tmp_path / ".o.tif.buildmap" / "strips" / "plan.json"
+    plan.parent.mkdir(parents=True)
+    plan.write_text('{"halo_px": "0"}')  # of a run that is in its first strip
     before = sorted(tmp_path.iterdir())
     code, out, err = run(scene, tmp_path / "o.tif", "--model", tmp_path / "m.onnx", "--dry-run", "--json")
     assert (code, err) == (0, "")
@@ -209,6 +212,7 @@ def test_a_dry_run_tells_and_writes_nothing(scene: Path, tmp_path: Path) -> None
     assert (told["strips"], told["strips_done"], told["replaces"]) == (4, 0, False)
     assert (told["takes"]["windows"], told["takes"]["windows_skipped"]) == (16, 0)
     assert sorted(tmp_path.iterdir()) == before
+    assert plan.read_text() == '{"halo_px": "0"}'
 
 
 def test_shards_and_finish_give_the_same_file(scene: Path, tmp_path: Path) -> None:

@@ -102,6 +102,12 @@ def test_epochs_on_the_command_line_win(here: Path) -> None:
             "m.onnx does not end in .safetensors",
             "m.safetensors",
         ),
+        (
+            ["data", "m.onnx", "--preset", "p.toml", "--grid", "training.seed=0,1"],
+            73,
+            "m.onnx does not end in .safetensors",
+            "m.safetensors",
+        ),
         (["data", "no/m.safetensors", "--preset", "p.toml"], 73, "folder no does not exist", "mkdir"),
     ],
 )
@@ -119,6 +125,9 @@ def test_an_existing_output_is_refused(here: Path) -> None:
     (here / "m.safetensors").write_text("old")
     code, _, err = run("data", "m.safetensors", "--preset", "p.toml")
     assert (code, err.splitlines()[1]) == (73, " hint: pass --overwrite to replace it")
+    weights = ("--overwrite", "--set", "model.encoder_weights=m.safetensors")
+    code, _, err = run("data", "m.safetensors", "--preset", "p.toml", *weights)
+    assert (code, "m.safetensors is the input" in err) == (73, True)
     assert (here / "m.safetensors").read_text() == "old"
 
 
@@ -135,12 +144,18 @@ def test_an_audit_is_a_layer_of_its_own_and_is_told_of(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "code", "message"), [("a.geojson", 73, "only as .gpkg"), ("old.gpkg", 73, "old.gpkg exists")]
+    ("layer", "code", "message"),
+    [
+        ("a.geojson", 73, "only as .gpkg"),
+        ("old.gpkg", 73, "old.gpkg exists"),
+        ("linked.gpkg", 73, "linked.gpkg is the input"),
+    ],
 )
 def test_an_audit_that_cannot_be_written_is_refused_before_any_learning(
     here: Path, layer: str, code: int, message: str
 ) -> None:
     (here / "old.gpkg").write_text("old")
+    (here / "linked.gpkg").hardlink_to(here / "data" / "labels" / "a.tif")
     arguments = ["data", "m.safetensors", "--preset", "p.toml", "--device", "cpu"]
     got, out, err = run(*arguments, "--audit-annotations", layer)
     assert (got, out, message in err) == (code, "", True)

@@ -357,7 +357,13 @@ def test_steps_that_cannot_be_kept_are_refused_before_any_work(tmp_path: Path, m
     (tmp_path / "old.gpkg").touch()
     code, _, err = run(raster, output, "--method", "paper", "--keep-steps", tmp_path / "old.gpkg")
     assert code == 73 and "old.gpkg exists already" in err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.tif", "old.gpkg"]
+    code, _, err = run(raster, "-", "--method", "paper", "--keep-steps", raster, "--overwrite")
+    assert code == 73 and "cannot be written as '.tif'" in err
+    aoi = write_layer(tmp_path / "aoi.gpkg", [box(399_990, 4_999_000, 400_025, 5_000_010)])
+    flags = ("--aoi", aoi, "--keep-steps", aoi, "--overwrite")
+    code, _, err = run(raster, "-", "--method", "paper", *flags)
+    assert code == 73 and "aoi.gpkg is the input" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["aoi.gpkg", "m.tif", "old.gpkg"]
 
 
 def test_an_area_of_interest_keeps_what_lies_in_it(tmp_path: Path, hills: Path) -> None:

@@ -84,8 +84,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     ("verb", "free_kb", "old", "kept", "needs"),
     [
         ("predict", 64, True, "strips", True),
-        ("predict", 136, False, "strips", True),
-        ("predict-layer", 80, True, "strips", True),
         ("predict-layer", 192, False, "strips", False),
         ("vectorize", 96, True, "bands", False),
         ("change", 96, False, None, False),

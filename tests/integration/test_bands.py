@@ -96,13 +96,10 @@ def test_what_is_done_is_given_again_without_the_raster(job: BandJob, expected: 
     assert digest(list(again)) == expected
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_kills_at_random_moments_change_no_bit(
-    job: BandJob, expected: str, tmp_path: Path, workers: int
-) -> None:
+def test_kills_at_random_moments_change_no_bit(job: BandJob, expected: str, tmp_path: Path) -> None:
     module = ["-m", "tests.unit.polygonize.run"]
-    command = [sys.executable, *module, pickle.dumps(job).hex(), str(tmp_path), str(workers)]
-    rng, done = random.Random(workers), 0
+    command = [sys.executable, *module, pickle.dumps(job).hex(), str(tmp_path), "1"]
+    rng, done = random.Random(0), 0
     while done < BANDS - 3:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while len(list(tmp_path.glob("[0-9]*.json"))) < min(done + 3, BANDS) and process.poll() is None:

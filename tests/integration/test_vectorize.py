@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import rasterio
 import shapely
 from scipy.ndimage import gaussian_filter
 
-from buildmap.publish import staged, workspace
+from buildmap.publish import workspace
 from buildmap.vector.outlining import METHODS, Method, Outlining
 from buildmap.vectorize import vectorize
 from tests.scenes import write_raster
@@ -83,9 +82,9 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the raster, and the layer that an uninterrupted run makes of it."""
     folder = tmp_path_factory.mktemp("origin")
     rng = np.random.default_rng(0)
-    field = gaussian_filter(rng.standard_normal((BANDS * ROWS - 30, 700)), 4)
+    field = gaussian_filter(rng.standard_normal((BANDS * ROWS - 30, 400)), 4)
     probability = np.clip(0.5 + field / field.std() / 4, 0, 1).astype(np.float32)
-    probability[:, 300:304] = 0.8  # one building through all bands
+    probability[:, 200:204] = 0.8  # one building through all bands
     write_raster(folder / "p.tif", probability)
     summary = finish(folder, "p.tif", "expected.gpkg")
     assert (summary["bands"], summary["bands_resumed"]) == (BANDS, 0)
@@ -101,15 +100,14 @@ def folder(origin: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def expected(origin: Path) -> object:
     found = content(origin / "expected.gpkg")
-    assert len(found[0]) > 150  # type: ignore[index]
+    assert len(found[0]) > 80  # type: ignore[index]
     return found
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_kills_at_random_moments_change_no_bit(folder: Path, expected: object, workers: int) -> None:
-    output, rng, done = folder / "out.gpkg", random.Random(workers), 0
+def test_kills_at_random_moments_change_no_bit_of_two_workers(folder: Path, expected: object) -> None:
+    output, rng, done = folder / "out.gpkg", random.Random(2), 0
     while done < BANDS - 6:
-        process = start(folder, "p.tif", "out.gpkg", "--workers", workers, "-q", pause_s=PAUSE_S)
+        process = start(folder, "p.tif", "out.gpkg", "--workers", 2, "-q", pause_s=PAUSE_S)
         wait_for_bands(process, output, done + 3)
         time.sleep(rng.uniform(0, PAUSE_S))
         process.kill()
@@ -125,7 +123,7 @@ def test_kills_at_random_moments_change_no_bit(folder: Path, expected: object, w
 
 @pytest.mark.parametrize(
     ("number", "code", "restart"),
-    [(signal.SIGTERM, 143, ()), (signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("--restart",))],
+    [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("--restart",))],
 )
 def test_a_signal_ends_the_run_well_and_the_next_goes_on(
     folder: Path, expected: object, number: int, code: int, restart: tuple[str, ...]
@@ -182,24 +180,6 @@ def test_a_raster_that_has_changed_is_refused(unfinished: Path) -> None:
     assert code == 78 and "input was" in err
 
 
-class Gone(Exception):
-    """The run that holds the output ends without one."""
-
-
-def test_two_runs_of_one_output_do_not_meet(folder: Path, expected: object) -> None:
-    output = folder / "out.gpkg"
-    with suppress(Gone), staged(output, overwrite=False, resume=True):
-        code, err = refused(folder, "p.tif", "out.gpkg")
-        assert code == 75 and f"pid {os.getpid()}" in err and "--wait" in err
-        waiting = start(folder, "p.tif", "out.gpkg", "-q", "--wait", 60)
-        time.sleep(2)
-        assert waiting.poll() is None
-        raise Gone
-    _, err = waiting.communicate(timeout=60)
-    assert waiting.returncode == 0, err
-    assert content(output) == expected
-
-
 def test_a_reader_that_leaves_ends_the_run_quietly(folder: Path) -> None:
     with subprocess.Popen(
         command("p.tif", "-", "-q", "--method", "raw"),  # more than a pipe holds
@@ -222,18 +202,6 @@ def test_a_stream_is_the_layer_and_its_summary_goes_to_stderr(folder: Path, expe
     assert len(geometry) == summary["footprints"]
     by_id = np.argsort(fields[0])
     assert [bytes(geometry[at]) for at in by_id] == expected[0]  # type: ignore[index]
-    quiet = subprocess.run(command("p.tif", "-", "-q"), cwd=folder, check=True, capture_output=True)
-    assert (quiet.stdout, quiet.stderr) == (done.stdout, b"")
-
-
-@pytest.mark.skipif(not shutil.which("ogr2ogr"), reason="needs ogr2ogr")
-def test_ogr2ogr_takes_the_stream_without_options(folder: Path, expected: object) -> None:
-    path = folder / "out.gpkg"
-    with subprocess.Popen(command("p.tif", "-", "-q"), cwd=folder, stdout=subprocess.PIPE) as sending:
-        subprocess.run(["ogr2ogr", "-f", "GPKG", path, "/vsistdin/"], check=True, stdin=sending.stdout)
-    assert sending.returncode == 0
-    info = pyogrio.read_info(path, layer="footprints", force_feature_count=True)
-    assert (info["features"], info["crs"]) == (len(expected[0]), "EPSG:32633")  # type: ignore[index]
 
 
 def test_a_stream_that_is_stopped_sends_nothing_and_promises_nothing(folder: Path) -> None:
@@ -253,25 +221,6 @@ def test_a_stream_that_is_stopped_sends_nothing_and_promises_nothing(folder: Pat
     assert (process.returncode, out) == (143, "")
     assert "interrupted after" in err and "nothing of it is kept" in err
     assert not list(folder.glob("buildmap-*"))
-
-
-def test_a_disk_that_is_full_is_said_and_what_is_done_is_kept(
-    origin: Path, folder: Path, expected: object
-) -> None:
-    limit_blocks = (origin / "expected.gpkg").stat().st_size // 2 // 1024
-    limited = [
-        "bash",
-        "-c",
-        f'ulimit -f {limit_blocks}; exec "$@"',
-        "bash",
-        *command("p.tif", "out.gpkg", "-q"),
-    ]
-    done = subprocess.run(limited, cwd=folder, check=False, capture_output=True, text=True)
-    assert done.returncode == 74, done.stderr
-    assert "out.gpkg" in done.stderr and "Traceback" not in done.stderr
-    assert not (folder / "out.gpkg").exists()
-    assert finish(folder, "p.tif", "out.gpkg")["bands_resumed"] == BANDS
-    assert content(folder / "out.gpkg") == expected
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")

@@ -30,26 +30,20 @@ WHOLE = (
 """Networks that look at the whole window at once, so that what lies anywhere in it matters everywhere."""
 EXPORTED = (
     "sci-net",
-    *(
-        pytest.param(name, marks=pytest.mark.benchmark)
-        for name in (
-            "unet-aspp",
-            "pspnet",
-            "deeplabv3",
-            "deeplabv3plus",
-            "manet",
-            "segformer",
-            "hrnet",
-            "hr-mamba",
-            "danet",
-        )
-    ),
+    "unet-aspp",
+    "pspnet",
+    "deeplabv3",
+    "deeplabv3plus",
+    "manet",
+    "segformer",
+    "hrnet",
+    "hr-mamba",
+    "danet",
 )
-"""Networks that can be exported; a slow export, or one like another's, is left out of the plain run.
+"""Networks whose whole export is tried here, out of the plain run: each takes long.
 
 `lite` and `unet` are exported in the tests of the export, the parts of `hr-mamba` and the pairs of map-guided
-cross-training in their own; `upernet` on
-a Swin transformer cannot be.
+cross-training in their own; `upernet` on a Swin transformer cannot be.
 """
 LOCAL = {name: model for name, model in SMALL.items() if model.name not in WHOLE and not model.global_branch}
 
@@ -128,6 +122,7 @@ def test_saving_and_loading_gives_the_same_logits(model: Model, tmp_path: Path) 
         assert torch.equal(loaded(image), network.eval()(image))
 
 
+@pytest.mark.benchmark
 @pytest.mark.parametrize("name", EXPORTED)
 def test_onnx_equals_torch(name: str, tmp_path: Path) -> None:
     network, path = make(SMALL[name]).eval(), tmp_path / "m.onnx"

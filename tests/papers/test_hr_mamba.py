@@ -5,8 +5,8 @@ from functools import cache
 
 import pytest
 
-from buildmap.models.counting import NetworkCost, count_cost
 from buildmap.preset import find_preset
+from tests.counting import NetworkCost, count_cost
 
 PARTS = ("canny_median", "involution", "global_branch")
 

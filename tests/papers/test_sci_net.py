@@ -8,8 +8,8 @@ from torch import nn
 
 from buildmap.models import build_model
 from buildmap.models.blocks.aspp import ASPP, DenseASPP
-from buildmap.models.counting import count_cost
 from buildmap.preset import Model, find_preset
+from tests.counting import count_cost
 
 TABLES = {
     "pspnet": (12.0, 8.7),

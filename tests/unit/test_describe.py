@@ -34,7 +34,7 @@ def write_map(path: Path, made: str | None) -> Path:
 
 
 def test_a_model_is_its_card_and_its_file(tmp_path: Path) -> None:
-    path = write_onnx(tmp_path / "m.onnx", card := make_card(), kernel_px=3)
+    path = write_onnx(tmp_path / "M.ONNX", card := make_card(), kernel_px=3)
     told = describe(path)
     assert isinstance(told, ModelDescription)
     assert (told.title, told.finds, told.classes) == (card.title, "pixels", ("building",))

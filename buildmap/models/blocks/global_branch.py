@@ -45,18 +45,11 @@ class GlobalBranch(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Weighted mean of the trunk's and the branch's features, its weight learned in 0..1."""
+    """Weighted mean of the trunk's and the branch's features; the weight, at first a half, is learned."""
 
-    def __init__(self, share: float = 0.5) -> None:
-        """Start at the branch's share, within 0..1.
-
-        Raises:
-            ValueError: If the share is not within 0..1.
-        """
+    def __init__(self) -> None:
         super().__init__()
-        if not 0 < share < 1:
-            raise ValueError(f"share {share} is not within 0..1")
-        self.logit = nn.Parameter(torch.logit(torch.tensor(share)))
+        self.logit = nn.Parameter(torch.zeros(()))
 
     def forward(self, trunk: Tensor, branch: Tensor) -> Tensor:
         """Mix two (B, C, H, W)."""

@@ -19,7 +19,7 @@ class Involution(nn.Module):
     """
 
     def __init__(
-        self, channels: int, *, kernel: int = 7, group_channels: int = 16, reduction: int = 4, stride: int = 1
+        self, channels: int, *, kernel: int = 7, group_channels: int = 16, reduction: int = 4
     ) -> None:
         """Make the kernel generator.
 
@@ -28,7 +28,6 @@ class Involution(nn.Module):
             kernel: Side of the neighbourhood, odd.
             group_channels: Channels that share a kernel.
             reduction: Channels per channel of the generator's hidden layer.
-            stride: Input positions per output position, each way.
 
         Raises:
             ValueError: If the kernel is even, or the channels cannot be shared out.
@@ -38,32 +37,29 @@ class Involution(nn.Module):
             raise ValueError(f"kernel {kernel} is not odd")
         if channels % group_channels or channels % reduction:
             raise ValueError(f"{channels} channels are not a multiple of {group_channels} and {reduction}")
-        self.kernel, self.stride, self.groups = kernel, stride, channels // group_channels
+        self.kernel, self.groups = kernel, channels // group_channels
         hidden = channels // reduction
-        # The mean of what a stride covers; at an odd border, of what is there.
-        self.pool = nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
         self.reduce = nn.Sequential(
             nn.Conv2d(channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
         )
         self.span = nn.Conv2d(hidden, kernel**2 * self.groups, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, channels, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
-        kernels: Tensor = self.span(self.reduce(self.pool(x)))
+        """Map (B, channels, H, W) to the same shape."""
+        kernels: Tensor = self.span(self.reduce(x))
         batch, _, rows, cols = kernels.shape
-        return involve(x, kernels.view(batch, self.groups, self.kernel**2, rows, cols), self.stride)
+        return involve(x, kernels.view(batch, self.groups, self.kernel**2, rows, cols))
 
 
-def involve(x: Tensor, kernels: Tensor, stride: int) -> Tensor:
+def involve(x: Tensor, kernels: Tensor) -> Tensor:
     """Weight every position's neighbours by its own kernel; beyond the border stand zeros.
 
     Args:
         x: (B, C, H, W).
-        kernels: (B, G, K x K, H', W'), neighbours in reading order, H' = ceil(H / stride).
-        stride: Input positions per output position.
+        kernels: (B, G, K x K, H, W), neighbours in reading order.
 
     Returns:
-        (B, C, H', W').
+        (B, C, H, W).
     """
     side = round(kernels.shape[2] ** 0.5)
     rows, cols = kernels.shape[3:]
@@ -72,8 +68,7 @@ def involve(x: Tensor, kernels: Tensor, stride: int) -> Tensor:
     grouped = padded.view(x.shape[0], kernels.shape[1], -1, *padded.shape[2:])
     total: Tensor | None = None
     for place, (row, col) in enumerate(product(range(side), repeat=2)):
-        seen = grouped[..., row : row + stride * (rows - 1) + 1 : stride, :]
-        seen = seen[..., col : col + stride * (cols - 1) + 1 : stride]
+        seen = grouped[..., row : row + rows, col : col + cols]
         kernel = kernels[:, :, place, None]
         total = kernel * seen if total is None else torch.addcmul(total, kernel, seen)
     if total is None:

@@ -17,10 +17,6 @@ Way = Literal["along", "walk"]
 WAYS: tuple[Way, ...] = get_args(Way)
 """In their order along the outline of the mask; the paper's walk from nearest to nearest."""
 
-Verdict = Literal["kept", "few", "crossing", "unlike"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-"""The keypoints were fine; fewer than three; their polygon was invalid; it was unlike the mask."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouping:
@@ -53,7 +49,8 @@ class KeypointPolygons:
     method: NDArray[np.object_]
     """(n,) str: 'along' or 'walk', or 'raw' where the outline of the mask was taken."""
     verdict: NDArray[np.object_]
-    """(n,) str of `VERDICTS`: why."""
+    """(n,) str: why: 'kept', or 'few', fewer than three keypoints; 'crossing', their polygon was invalid;
+    'unlike', it was not like the mask."""
     iou_raw: NDArray[np.float64]
     """(n,) IoU with the outline of the mask, 0..1."""
 

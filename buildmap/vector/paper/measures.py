@@ -27,7 +27,7 @@ class ContourMeasures:
 def measure(polygons: NDArray[np.object_]) -> ContourMeasures:
     """Measure the exteriors of polygons by their contours (HR-Mamba, section 2.6, first step).
 
-    The vertices of the paper are the points of `contour_points.contours`: at the corners of a pixel-edge
+    The vertices of the paper are the points of `points.contours`: at the corners of a pixel-edge
     ring every turn is a right angle, which says nothing of the shape.
 
     Args:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-_SMALLEST = 1e-9
-_LARGEST = 1e9
-_GROWTH = (1 + 0.002) / (1 - 0.002)
-_BUCKETS = math.ceil(math.log(_LARGEST / _SMALLEST) / math.log(_GROWTH))
-
 RELATIVE_ERROR = 0.002
 """Of a quantile between the smallest and the largest value that a sketch tells apart."""
+
+_SMALLEST = 1e-9
+_LARGEST = 1e9
+_GROWTH = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+_BUCKETS = math.ceil(math.log(_LARGEST / _SMALLEST) / math.log(_GROWTH))
 
 
 def _nothing() -> NDArray[np.int64]:

@@ -8,7 +8,8 @@ import shapely
 from affine import Affine
 from pyproj import CRS
 
-from buildmap.vector.paper.chain import PaperSteps
+from buildmap.vector.paper.chain import PaperSteps, paper_outlines
+from buildmap.vector.paper.kinds import Thresholds
 from buildmap.vector.polygons import to_map
 from buildmap.vector.writing.layers import GeoPackage
 
@@ -19,7 +20,10 @@ LAYERS = ("simplified", "regularized", "final")
 
 
 class StepsWriter:
-    """A GeoPackage with one layer a step; outlines of steps in between may be invalid or empty."""
+    """A GeoPackage with one layer a step, empty ones where there was no footprint.
+
+    Outlines of steps in between may be invalid or empty.
+    """
 
     def __init__(self, path: Path, *, crs: CRS, transform: Affine) -> None:
         """Begin.
@@ -66,4 +70,7 @@ class StepsWriter:
         Raises:
             StorageError: If the disk fails, or outlines did not arrive.
         """
-        self._package.finish(dict.fromkeys(LAYERS, self._count) if self._begun else {})
+        if not self._begun:
+            nothing = Thresholds(curvature=np.inf, ratio=np.inf, noise=np.inf)
+            self.write(paper_outlines(np.empty(0, np.object_), nothing))
+        self._package.finish(dict.fromkeys(LAYERS, self._count))

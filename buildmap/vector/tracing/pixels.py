@@ -5,9 +5,7 @@ from numpy.typing import NDArray
 
 from buildmap.compiled import compiled
 from buildmap.vector.ragged import Ragged
-
-NODATA = 255
-"""Value of a pixel of which nothing is known."""
+from buildmap.vector.tracing.trace import NODATA
 
 
 def covered(outlines: Ragged, left: int, top: int, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -3,16 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from buildmap.vector.outlining import STEPS
 from buildmap.vector.tracing.flood import flood, frame, plant, unframe
+from buildmap.vector.tracing.trace import NODATA
 
-SEED_PROBABILITY = 0.95
-"""From which a pixel belongs to the middle of a building."""
 MIN_SEED_PX = 20
 """Fewer pixels are no middle of a building."""
 MAX_SPLIT_PX = 2**24
 """Pixels of the largest picture that is split, which takes some 250 MB: larger components stay whole."""
-_NODATA = 255
-_STEPS = 254
 
 
 def seed_score(values: NDArray[np.uint8], border: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
@@ -26,11 +24,11 @@ def seed_score(values: NDArray[np.uint8], border: NDArray[np.uint8] | None = Non
         (rows, cols) 0..254, rounded to the nearest; 0 without data, `values` where only the border has
         none.
     """
-    score = np.where(values == _NODATA, np.uint8(0), values)
+    score = np.where(values == NODATA, np.uint8(0), values)
     if border is None:
         return score
-    body = np.where(border == _NODATA, np.uint16(_STEPS), np.uint16(_STEPS) - border)
-    return ((score * body + np.uint16(_STEPS // 2)) // np.uint16(_STEPS)).astype(np.uint8)
+    body = np.where(border == NODATA, np.uint16(STEPS), np.uint16(STEPS) - border)
+    return ((score * body + np.uint16(STEPS // 2)) // np.uint16(STEPS)).astype(np.uint8)
 
 
 def split(

@@ -14,11 +14,11 @@ import shapely
 from numpy.typing import NDArray
 
 from buildmap.compiled import compiled, inlined
+from buildmap.vector.outlining import STEPS
 from buildmap.vector.ragged import Ragged, to_ragged
+from buildmap.vector.tracing.trace import NODATA
 from buildmap.vector.validity import roll_back
 
-_NODATA = 255
-_STEPS = 254
 _NEAREST = 1 / 1024
 """Pixels; a corner never falls on the centre of a pixel, where it could meet others."""
 _OFF, _LOW, _HIGH = 0, 1, 2
@@ -91,7 +91,7 @@ def move_edges(
     room = _count_edges(outlines.corners, outlines.rings)
     if room < 0:
         raise ValueError("the outlines do not follow the edges of pixels")
-    field = _Field(values, left, top, round(threshold * _STEPS, 6))
+    field = _Field(values, left, top, round(threshold * STEPS, 6))
     moved, rings = _move_all(outlines.corners.astype(np.int64), outlines.rings, field, room)
     return Ragged(corners=moved, rings=rings, polygons=outlines.polygons)
 
@@ -202,18 +202,18 @@ def _beside(x: int, y: int, dx: int, dy: int) -> tuple[_Pixel, _Pixel]:
 
 @inlined
 def _value(field: _Field, pixel: _Pixel) -> int:
-    """Give the value of a pixel of the raster, `_NODATA` off the picture."""
+    """Give the value of a pixel of the raster, `NODATA` off the picture."""
     row, col = pixel[0] - field.top, pixel[1] - field.left
     if 0 <= row < field.values.shape[0] and 0 <= col < field.values.shape[1]:
         return int(field.values[row, col])
-    return _NODATA
+    return NODATA
 
 
 @compiled
 def _kind(field: _Field, pixel: _Pixel) -> int:
     """Tell a pixel off the raster or without data from one below the level and one that reaches it."""
     value = _value(field, pixel)
-    if value == _NODATA:
+    if value == NODATA:
         return _OFF
     return _HIGH if value >= field.level else _LOW
 
@@ -228,6 +228,6 @@ def _is_free(field: _Field, inside: _Pixel, outside: _Pixel) -> bool:
 def _shift(field: _Field, inside: _Pixel, outside: _Pixel) -> float:
     """Give the pixels from the edge between two pixels outwards to the crossing, -0.5..0.5."""
     high, low = _value(field, inside), _value(field, outside)
-    if high == _NODATA or not low < field.level <= high:  # no data is not below any level
+    if high == NODATA or not low < field.level <= high:  # no data is not below any level
         return 0.0
     return min(max((high - field.level) / (high - low), _NEAREST), 1 - _NEAREST) - 0.5

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from buildmap.compiled import inlined
 
 NODATA = 255
-"""Never a building."""
+"""Value of a pixel of which nothing is known; never a building."""
 
 CORNERS, LABELS, ABOVE, ROW = 0, 1, 2, 3
 """What `Trace.fill` holds where."""

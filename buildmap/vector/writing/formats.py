@@ -11,6 +11,7 @@ _VECTOR_SUFFIXES = {
     ".geojson",
     ".geojsonl",
     ".geojsons",
+    ".geoparquet",
     ".gml",
     ".gpkg",
     ".json",
@@ -30,7 +31,7 @@ GAPS_LAYER = "gaps"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A format of layers that grows footprint by footprint."""
+    """A format in which footprints can be written."""
 
     name: str
     """GDAL's name of it."""
@@ -49,7 +50,7 @@ FLATGEOBUF = Format(name="FlatGeobuf", suffixes=(".fgb",), streams=True)
 GEOJSON_SEQ = Format(
     name="GeoJSONSeq", suffixes=(".geojsonl", ".geojsons"), streams=True, only_crs="OGC:CRS84"
 )
-PARQUET = Format(name="Parquet", suffixes=(".parquet",))
+PARQUET = Format(name="Parquet", suffixes=(".parquet", ".geoparquet"))
 PMTILES = Format(name="PMTiles", suffixes=(".pmtiles",))
 FORMATS = (GPKG, FLATGEOBUF, GEOJSON_SEQ, PARQUET, PMTILES)
 

@@ -32,6 +32,7 @@ FOUND = counts_of(
         ("removed", None): 41,
         ("changed", "enlarged"): 40,
         ("changed", "split"): 23,
+        ("changed", "merged"): 0,
         ("unobserved", None): 6,
         ("appearing", None): 17,
         ("missing", None): 3,
@@ -42,11 +43,12 @@ FOUND = counts_of(
 
 
 def make_blocks(count: int = 6) -> ShiftBlocks:
-    """Lay blocks of 1 km side by side, shifted 3 m west and 4 m north; one is off, one tells nothing."""
+    """Lay blocks of 1 km side by side, shifted 3 m west and 4 m north; two are off, one tells nothing."""
     left = 400_000 + 1000.0 * np.arange(count)
     bottom = np.full(count, 4_999_000.0)
     dx, dy = np.full(count, -3.0), np.full(count, 4.0)
     dx[1:2], dy[1:2] = 6.0, 8.0
+    dx[2:3], dy[2:3] = -9.0, 12.0
     dx[-1:] = dy[-1:] = 0.0
     source = np.full(count, "own", dtype="U10")
     source[1:2], source[-1:] = "neighbours", "none"

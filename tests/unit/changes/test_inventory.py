@@ -35,17 +35,21 @@ def test_what_an_earlier_run_wrote_is_taken_up() -> None:
         "status": ["unchanged", "appearing", "removed"],
         "history": ["11", "1", "00"],
         "first_seen": ["2020", "2023", None],
-        "last_seen": ["2023", "2023", None],
+        "last_seen": ["2022", "2024", None],
     }
+    assert drop_removed(buildings()).row.tolist() == [0, 1, 2]  # of another's layer nothing is gone
     left = drop_removed(buildings(**columns))
     assert left.row.tolist() == [0, 1]
     known = know(left, HOUSES[:2], date="2099")
     assert known.is_present.tolist() == [True, False]
-    assert known.history.tolist() == ["11", "1"] and known.first_seen.tolist() == ["2020", "2023"]
+    assert known.history.tolist() == ["11", "1"] and known.building_id.tolist() == ["a", "b"]
+    assert (known.first_seen.tolist(), known.last_seen.tolist()) == (["2020", "2023"], ["2022", "2024"])
 
 
-def test_a_history_of_something_else_is_refused() -> None:
+def test_a_history_of_something_else_is_refused_and_none_begins_with_having_been_seen() -> None:
     columns = {name: ["?"] * 3 for name in ("status", "history", "first_seen", "last_seen")}
+    known = know(buildings(**{**columns, "history": [None, "1", "0e"]}), HOUSES, date=None)
+    assert known.history.tolist() == ["1", "1", "0e"]
     with pytest.raises(InputError, match="history"):
         know(buildings(**columns), HOUSES, date=None)
 
@@ -55,6 +59,15 @@ def test_equal_outlines_have_equal_names_and_twins_are_two() -> None:
     assert again[:3].tolist() == name_buildings(HOUSES).tolist()
     assert again[3:].tolist() == [f"{again[0]}-2", f"{again[0]}-3"]
     assert len({*again}) == 5
+
+
+def test_names_do_not_change_from_version_to_version_nor_with_less_than_half_a_millimetre() -> None:
+    expected = ["wdlyikvkblefo", "qo77ehakt5z4c", "65ulwa353z3da"]
+    for off in (-4e-4, 0.0, 4e-4):
+        near = shapely.transform(HOUSES, lambda corners, off=off: corners + off)
+        assert name_buildings(near).tolist() == expected
+    moved = name_buildings(shapely.transform(HOUSES, lambda corners: corners + 6e-4))
+    assert not {*moved} & {*expected}
 
 
 def test_only_what_is_needed_is_read() -> None:

@@ -125,6 +125,14 @@ def test_polygons_come_in_the_working_crs(tmp_path: Path) -> None:
     assert layer.bounds is not None and layer.bounds[0] > 399_000
 
 
+def test_of_several_layers_that_which_is_named_is_sorted(tmp_path: Path) -> None:
+    path = tmp_path / "two.gpkg"
+    for name, left in (("one", 0), ("other", 70)):
+        gpd.GeoDataFrame(geometry=[shapely.box(left, 0, left + 9, 8)], crs=UTM).to_file(path, layer=name)
+    layer = sort_layer(path, tmp_path, crs=WORKING, strip_height=40, layer="other")
+    assert (layer.count, layer.bounds) == (1, (70, 0, 79, 8))
+
+
 def test_strips_south_of_the_origin_are_numbered_downwards(tmp_path: Path) -> None:
     path = tmp_path / "south.gpkg"
     gpd.GeoDataFrame(geometry=[shapely.box(0, top - 1, 1, top) for top in (-5, 0, 5)], crs=UTM).to_file(path)

@@ -132,13 +132,30 @@ def test_neither_the_order_of_votes_nor_other_groups_change_a_bit(seed: int) -> 
 
 
 def test_many_groups_are_searched_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    ways = [cluster(rng, (number % 5, 1), 20 * (number % 3)) for number in range(12)]
-    votes, could = ballot(*ways), np.full(12, 20)
-    whole = find_modes(votes, could, SEARCH)
-    assert whole.found.tolist() == [number % 3 > 0 for number in range(12)]
+    rng, number = np.random.default_rng(0), np.arange(12)
+    ways = [
+        np.concatenate([cluster(rng, (3, 1), 20 * (one % 3)), cluster(rng, (-6, 1), 20 * (one % 3))])
+        for one in number
+    ]
+    could = np.where(number % 4 < 3, 40, 400)
+    expected = np.where(number[:, None] % 2, [-6.0, 1], [3.0, 1])
+    whole = find_modes(ballot(*ways), could, SEARCH, expected)
+    assert whole.found.tolist() == ((number % 3 > 0) & (could == 40)).tolist()
+    np.testing.assert_allclose(whole.way[whole.found], expected[whole.found], atol=0.2)
     monkeypatch.setattr(votes_module, "_CELLS_AT_A_TIME", 10_000)
-    assert_same_bits(find_modes(votes, could, SEARCH), whole)
+    assert_same_bits(find_modes(ballot(*ways), could, SEARCH, expected), whole)
+
+
+def test_a_rival_three_radii_away_is_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    angle, highest = rng.uniform(0, 2 * np.pi, 300), rng.uniform(-3, 3, (300, 2))
+    rival = highest + 3 * np.column_stack([np.cos(angle), np.sin(angle)])
+    ways = [
+        np.concatenate([cluster(rng, (a, b), 100), cluster(rng, (c, d), 97)])
+        for (a, b), (c, d) in zip(highest, rival, strict=True)
+    ]
+    found = find_modes(ballot(*ways), np.full(300, 100), SEARCH, expected=rival).way
+    np.testing.assert_allclose(found, rival, atol=0.2)
 
 
 def test_weights_count_like_so_many_votes() -> None:
@@ -167,11 +184,21 @@ def test_a_low_wide_peak_is_not_overlooked_beside_a_high_narrow_one() -> None:
     np.testing.assert_allclose(modes.way, [[0.25, -1.25]], atol=0.15)
 
 
-def test_a_peak_with_clearly_more_votes_is_taken_though_it_is_longer() -> None:
+def test_a_peak_that_four_bins_share_is_not_overlooked_beside_one_in_a_single_bin() -> None:
+    rng = np.random.default_rng(1)
+    shared = np.array([0.25, -1.25]) + rng.normal(0, 0.05, (100, 2))
+    single = np.array([0.0, 6.0]) + rng.normal(0, 0.05, (60, 2))
+    modes = find_modes(ballot(np.concatenate([shared, single])), np.array([100]), SEARCH)
+    np.testing.assert_allclose(modes.way, [[0.25, -1.25]], atol=0.02)
+
+
+@pytest.mark.parametrize(("more", "fewer"), [(100, 85), (16, 12)])
+def test_a_peak_with_clearly_more_votes_is_taken_though_it_is_longer(more: int, fewer: int) -> None:
     rng = np.random.default_rng(2)
-    votes = ballot(np.concatenate([cluster(rng, (0, 6), 100), cluster(rng, (0, -1), 85)]))
-    modes = find_modes(votes, np.array([100]), SEARCH, expected=np.array([[0.0, -1.0]]))
-    np.testing.assert_allclose(modes.way, [[0, 6]], atol=0.1)
+    votes = ballot(np.concatenate([cluster(rng, (0, 6), more), cluster(rng, (0, -1), fewer)]))
+    modes = find_modes(votes, np.array([more]), SEARCH, expected=np.array([[0.0, -1.0]]))
+    np.testing.assert_allclose(modes.way, [[0, 6]], atol=0.2)
+    assert modes.pairs.tolist() == [more]
     assert modes.clear[0]
 
 
@@ -192,6 +219,21 @@ def test_a_shift_needs_enough_pairs_and_a_share_of_those_there_could_be(
 def test_chance_pairs_agree_on_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     assert not find_modes(ballot(anywhere(rng, 800)), np.array([20]), SEARCH).found[0]
+
+
+@pytest.mark.parametrize(
+    ("search", "agreeing", "astray"), [(SEARCH, 30, 300), (Search(tolerance=1, radius=1), 60, 40)]
+)
+def test_those_who_agree_are_measured_against_the_others_over_the_whole_reach(
+    search: Search, agreeing: int, astray: int
+) -> None:
+    rng = np.random.default_rng(0)
+    others = anywhere(rng, astray) * search.reach / SEARCH.reach
+    modes = find_modes(
+        ballot(np.concatenate([cluster(rng, (0.5, 0), agreeing), others])), np.array([50]), search
+    )
+    np.testing.assert_allclose(modes.way, [[0.5, 0]], atol=0.1)
+    assert agreeing <= modes.pairs[0] < agreeing + 15
 
 
 @pytest.mark.parametrize(("length", "found"), [(9.9, True), (10.3, False), (10.9, False)])

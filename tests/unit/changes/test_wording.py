@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +66,11 @@ def test_a_date_without_evidence_is_named_with_the_error_that_may_follow(side: s
     assert wording.verdict(blind)[-1] == (
         f"Nothing told where the imagery {side} had data: what it did not see may be counted as {wrong}."
     )
+    unseen = replace(blind, counts=counts_of({("unobserved", None): 1}))
+    assert (
+        wording.verdict(unseen)[-1]
+        == f"{wording.verdict(make_report(counts=unseen.counts))[-1]} " + (wording.verdict(blind)[-1])
+    )
 
 
 def test_blocks_that_know_no_shift_have_no_table() -> None:
@@ -81,8 +87,13 @@ def test_a_date_is_named_with_what_is_known_of_it() -> None:
 
 def test_the_shift_is_told_in_words_and_metres() -> None:
     assert fact("Shift") == (
-        "AFTER lies 3.00 m west and 4.00 m north of BEFORE (median of 5 blocks), at most 10.00 m off; that "
+        "AFTER lies 3.00 m west and 4.00 m north of BEFORE (median of 5 blocks), at most 15.00 m off; that "
         "was undone before buildings were compared. In 1 block nothing told it."
+    )
+    few = replace(make_blocks(3), source=np.array(["own", "none", "none"]))
+    told = str(fact("Shift", shifts=few))
+    assert "(median of 1 block), at most 5.00 m off;" in told and told.endswith(
+        "In 2 blocks nothing told it."
     )
     assert str(fact("Shift", unit_m=0.5)).startswith("AFTER lies 1.50 m west and 2.00 m north of BEFORE")
 
@@ -115,6 +126,7 @@ def test_the_table_of_statuses_has_rows_and_ground_of_each() -> None:
         "changing",
         "unchanged",
     ]
+    assert [line.note for line in statuses.lines] == list(wording.MEANINGS.values())
     assert cells["added"] == ("52", "0", "7,800", "+7,800")
     assert cells["removed"] == ("41", "4,100", "0", "-4,100")
     assert cells["changed"] == ("63", "6,300", "9,450", "+3,150")
@@ -146,7 +158,7 @@ def test_a_status_that_waits_has_a_line_only_where_there_is_one() -> None:
 def test_shifts_are_counted_by_where_they_come_from() -> None:
     sources, _ = wording.shift_tables(make_blocks(), 1.0)
     assert [(line.name, *line.cells) for line in sources.lines] == [
-        ("own", "4", "4,800", "5.00", "5.00"),
+        ("own", "4", "4,800", "5.00", "15.00"),
         ("neighbours", "1", "1,200", "10.00", "10.00"),
         ("none", "1", "0", "0.00", "0.00"),
     ]
@@ -154,8 +166,9 @@ def test_shifts_are_counted_by_where_they_come_from() -> None:
 
 def test_the_blocks_farthest_from_the_median_come_first_and_are_few() -> None:
     _, farthest = wording.shift_tables(make_blocks(40), 2.0)
-    assert [line.name for line in farthest.lines[:2]] == ["401500, 4999500", "439500, 4999500"]
-    assert farthest.lines[0].cells == ("+12.00", "+16.00", "1,200", "neighbours")
+    middles = ["402500, 4999500", "401500, 4999500", "439500, 4999500"]
+    assert [line.name for line in farthest.lines[:3]] == middles
+    assert farthest.lines[1].cells == ("+12.00", "+16.00", "1,200", "neighbours")
     assert len(farthest.lines) == 10
 
 
@@ -166,6 +179,8 @@ def test_the_line_below_an_example_leaves_out_what_it_does_not_have() -> None:
     )
     assert wording.numbers_of(added, "here") == "58 m² after; shift 2.50 m; here"
     assert wording.numbers_of(replace(removed, shift_m=math.nan), "here") == "59 m² before; here"
+    assert wording.numbers_of(replace(removed, shift_m=0.004), "here") == "59 m² before; here"
+    assert wording.numbers_of(replace(removed, shift_m=0.006), "here").endswith("; shift 0.01 m; here")
     assert wording.numbers_of(changed, "here") == (
         "enlarged; 61 m² before, 67 m² after; IoU 0.909; shift 2.50 m; here"
     )
@@ -190,6 +205,9 @@ def test_a_crs_without_a_code_is_named() -> None:
 
 
 def test_how_it_was_made_has_the_notes_and_the_command() -> None:
+    images = {"image_before": Path("may.tif"), "image_after": Path("june.tif")}
+    names = [("Imagery before", "may.tif"), ("Imagery after", "june.tif")]
+    assert wording.made_facts(make_report(**images))[:2] == names
     assert wording.made_facts(make_report())[1:] == [
         ("Rules", "IoU from 0.3"),
         ("Command", "buildmap change may.gpkg june.gpkg out.gpkg --html report.html"),

@@ -29,13 +29,14 @@ def test_two_files_are_one_comparison_with_all_that_goes_with_them(tmp_path: Pat
 
 
 def test_folders_are_paired_by_stem_whatever_the_format(tmp_path: Path) -> None:
-    touch(tmp_path / "p", "b.tif", "a.GPKG", "a.gpkg.lock", "notes.txt", ".c.tif")
-    touch(tmp_path / "t", "a.tif", "a.tif.aux.xml", "b.geojson")
-    touch(tmp_path / "i", "a.jp2", "b.png", "unused.tif")
+    touch(tmp_path / "p", "b.tif", "a.GPKG", "a.gpkg.lock", "notes.txt", ".c.tif", "c.parquet")
+    touch(tmp_path / "t", "a.tif", "a.tif.aux.xml", "b.geojson", "c.geojsons")
+    touch(tmp_path / "i", "a.jp2", "b.png", "c.tif", "unused.tif")
     found = find_comparisons(tmp_path / "p", tmp_path / "t", image=tmp_path / "i")
     assert [(pair.prediction.name, pair.truth.name, pair.image and pair.image.name) for pair in found] == [
         ("a.GPKG", "a.tif", "a.jp2"),
         ("b.tif", "b.geojson", "b.png"),
+        ("c.parquet", "c.geojsons", "c.tif"),
     ]
     assert {pair.other for pair in found} == {None}
 

@@ -7,7 +7,7 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 
 from buildmap.data.lattice import split_together
-from buildmap.data.leaks import Patch, shared_m2
+from buildmap.data.leaks import OwnedWindow, shared_m2
 from buildmap.data.split import Ground
 from buildmap.raster.grid import Grid
 from buildmap.raster.windows import Window
@@ -44,8 +44,8 @@ def _area(windows: tuple[Window, ...]) -> int:
 
 
 def _leak_m2(grids: list[Grid], grounds: list[Ground]) -> float:
-    train = [Patch(owner=n, window=w) for n, ground in enumerate(grounds) for w in ground.train]
-    kept = [Patch(owner=n, window=w) for n, ground in enumerate(grounds) for w in ground.validation]
+    train = [OwnedWindow(owner=n, window=w) for n, ground in enumerate(grounds) for w in ground.train]
+    kept = [OwnedWindow(owner=n, window=w) for n, ground in enumerate(grounds) for w in ground.validation]
     return sum(shared_m2(grids, train, kept).values())
 
 

@@ -5,7 +5,7 @@ from affine import Affine
 from pyproj import Transformer
 from rasterio.crs import CRS
 
-from buildmap.data.leaks import Patch, connected_groups, is_placed, shared_m2, to_other_grid
+from buildmap.data.leaks import OwnedWindow, connected_groups, shared_m2, to_other_grid
 from buildmap.raster.grid import Grid
 from buildmap.raster.windows import Window
 from tests.scenes import ORIGIN, UTM
@@ -46,8 +46,8 @@ def test_windows_of_two_gsds_share_what_lies_in_both() -> None:
     grids = [_grid(), _grid(ORIGIN @ Affine.scale(0.25), 1600, 1200)]
     shared = shared_m2(
         grids,
-        [Patch(owner=0, window=_window(0, 0, 100, 300))],
-        [Patch(owner=1, window=_window(360, 0, 1240, 1200))],
+        [OwnedWindow(owner=0, window=_window(0, 0, 100, 300))],
+        [OwnedWindow(owner=1, window=_window(360, 0, 1240, 1200))],
     )
     assert shared == {(0, 1): pytest.approx(10 * 300 * 0.25, rel=1e-3)}
 
@@ -56,7 +56,9 @@ def test_windows_of_two_gsds_share_what_lies_in_both() -> None:
 def test_the_overlap_across_crs_is_that_of_the_outlines(epsg: int, size: float) -> None:
     grids = [_grid(), _in_crs(epsg, size)]
     windows = _window(150, 20, 200, 130), _window(60, 70, 200, 200)
-    shared = shared_m2(grids, [Patch(owner=0, window=windows[0])], [Patch(owner=1, window=windows[1])])
+    shared = shared_m2(
+        grids, [OwnedWindow(owner=0, window=windows[0])], [OwnedWindow(owner=1, window=windows[1])]
+    )
     outlines = [_ring(grid, window) for grid, window in zip(grids, windows, strict=True)]
     expected = outlines[0].intersection(outlines[1]).area
     assert expected > 500
@@ -67,40 +69,43 @@ def test_a_rotated_raster_is_where_it_is() -> None:
     turned = _grid(
         ORIGIN @ Affine.translation(200, 150) @ Affine.rotation(45) @ Affine.translation(-50, -50), 100, 100
     )
-    corner = Patch(owner=0, window=_window(130, 80, 20, 20))
-    middle = Patch(owner=0, window=_window(190, 140, 20, 20))
-    whole = [Patch(owner=1, window=turned.window)]
-    grazed = Patch(owner=0, window=_window(235, 185, 30, 30))  # by a corner, 0.7 pixels deep
+    corner = OwnedWindow(owner=0, window=_window(130, 80, 20, 20))
+    middle = OwnedWindow(owner=0, window=_window(190, 140, 20, 20))
+    whole = [OwnedWindow(owner=1, window=turned.window)]
+    grazed = OwnedWindow(owner=0, window=_window(235, 185, 30, 30))  # by a corner, 0.7 pixels deep
     assert shared_m2([_grid(), turned], [grazed], whole) == {}
     assert shared_m2([_grid(), turned], [corner], whole) == {}
     assert shared_m2([_grid(), turned], [middle], whole)[0, 1] == pytest.approx(100, rel=1e-3)
 
 
 def test_edges_that_touch_and_slivers_below_a_pixel_share_nothing() -> None:
-    west = Patch(owner=0, window=_window(0, 0, 200, 300))
+    west = OwnedWindow(owner=0, window=_window(0, 0, 200, 300))
 
     def east(shift_px: float) -> dict[tuple[int, int], float]:
         other = _grid(ORIGIN @ Affine.translation(200 + shift_px, 0))
-        return shared_m2([_grid(), other], [west], [Patch(owner=1, window=other.window)])
+        return shared_m2([_grid(), other], [west], [OwnedWindow(owner=1, window=other.window)])
 
     assert east(0) == east(-0.9) == east(3) == {}
     assert east(-1)[0, 1] == pytest.approx(300 * 0.25, rel=1e-3)
     coarse = _grid(ORIGIN @ Affine.translation(199, 0) @ Affine.scale(4), 100, 75)
-    assert shared_m2([_grid(), coarse], [west], [Patch(owner=1, window=coarse.window)]) == {}
+    assert shared_m2([_grid(), coarse], [west], [OwnedWindow(owner=1, window=coarse.window)]) == {}
 
 
 def test_a_raster_shares_nothing_with_itself_nor_with_one_without_a_place() -> None:
     grids = [_grid(), _grid(crs=None), _grid(Affine.identity())]
-    patches = [Patch(owner=n, window=grid.window) for n, grid in enumerate(grids)]
-    assert [is_placed(grid) for grid in grids] == [True, False, False]
-    assert shared_m2(grids, patches, patches) == {}
-    assert shared_m2(grids, [], patches) == {}
+    windows = [OwnedWindow(owner=n, window=grid.window) for n, grid in enumerate(grids)]
+    assert [grid.is_placed for grid in grids] == [True, False, False]
+    assert shared_m2(grids, windows, windows) == {}
+    assert shared_m2(grids, [], windows) == {}
 
 
-def test_overlaps_of_many_patches_are_summed_by_raster() -> None:
+def test_overlaps_of_many_windows_are_summed_by_raster() -> None:
     grids = [_grid(), _grid(ORIGIN @ Affine.scale(0.5), 800, 600)]
-    train = [Patch(owner=0, window=_window(0, 0, 10, 10)), Patch(owner=0, window=_window(50, 0, 10, 10))]
-    kept = [Patch(owner=1, window=_window(0, 0, 120, 4))]
+    train = [
+        OwnedWindow(owner=0, window=_window(0, 0, 10, 10)),
+        OwnedWindow(owner=0, window=_window(50, 0, 10, 10)),
+    ]
+    kept = [OwnedWindow(owner=1, window=_window(0, 0, 120, 4))]
     assert shared_m2(grids, train, kept)[0, 1] == pytest.approx(2 * 10 * 2 * 0.25, rel=1e-3)
 
 
@@ -128,8 +133,8 @@ def test_of_thousands_of_neighbours_only_those_that_overlap_share_ground() -> No
     grids = [
         _grid(ORIGIN @ Affine.translation(col * 400, row * 300)) for col in range(50) for row in range(40)
     ]
-    train = [Patch(owner=n, window=grid.window) for n, grid in enumerate(grids)]
+    train = [OwnedWindow(owner=n, window=grid.window) for n, grid in enumerate(grids)]
     extra = _grid(ORIGIN @ Affine.translation(350, 250), 100, 100)
-    shared = shared_m2([*grids, extra], train, [*train, Patch(owner=2000, window=extra.window)])
+    shared = shared_m2([*grids, extra], train, [*train, OwnedWindow(owner=2000, window=extra.window)])
     assert len(shared) == 4
     assert sum(shared.values()) == pytest.approx(100 * 100 * 0.25, rel=1e-3)

@@ -17,11 +17,12 @@ def _touch(root: Path, *names: str) -> None:
 
 def test_files_of_the_same_stem_are_a_pair_whatever_their_suffix(tmp_path: Path) -> None:
     _touch(tmp_path, "images/b.tif", "labels/b.gpkg", "images/a.png", "labels/a.png")
-    _touch(tmp_path, "images/ü 1.TIF", "labels/ü 1.fgb")
+    _touch(tmp_path, "images/ü 1.TIF", "labels/ü 1.fgb", "images/c.tif", "labels/c.parquet")
     pairs = list_pairs(tmp_path, ())
     assert [(pair.image, pair.annotations) for pair in pairs] == [
         ("images/a.png", "labels/a.png"),
         ("images/b.tif", "labels/b.gpkg"),
+        ("images/c.tif", "labels/c.parquet"),
         ("images/ü 1.TIF", "labels/ü 1.fgb"),
     ]
     assert {pair.use for pair in pairs} == {"split"}

@@ -80,7 +80,6 @@ def _map(
         all_valid=True,
         footprints=None,
         repairs=None,
-        has_buildings=True,
     )
     if cells is None:
         cells = np.ones((-(-window.height // cell_px), -(-window.width // cell_px)), np.bool_)

@@ -174,9 +174,11 @@ def test_one_raster_without_buildings_is_ground_to_learn_from(tmp_path: Path) ->
     (tmp_path / "labels" / "b.gpkg").unlink()
     write_raster(tmp_path / "labels" / "b.tif", np.zeros((160, 200), np.uint8))
     sources = open_sources(tmp_path, make_preset())
+    truths = [source.annotations.draw(source.grid.window, out_shape=(160, 200)) for source in sources]
     for source in sources:
         source.close()
-    assert [source.has_buildings for source in sources] == [True, False]
+    assert [bool(truth.building.any()) for truth in truths] == [True, False]
+    assert all(source.ground.train for source in sources) and truths[1].known.all()
 
 
 def test_the_parts_of_a_raster_keep_to_their_use(tmp_path: Path) -> None:

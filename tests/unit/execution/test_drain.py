@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from buildmap.errors import Stopped
 from buildmap.execution.drain import draining
 
 WORK = """
@@ -65,6 +66,17 @@ def test_handlers_are_put_back() -> None:
         signal.raise_signal(signal.SIGTERM)
         assert drain.asked == signal.SIGTERM
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_run_that_stops_ends_with_the_code_of_the_signal() -> None:
+    def run() -> None:
+        with draining():
+            signal.raise_signal(signal.SIGINT)
+            raise Stopped("interrupted")
+
+    with pytest.raises(Stopped) as caught:
+        run()
+    assert caught.value.exit_code == 130
 
 
 def test_outside_the_main_thread_nothing_is_installed() -> None:

@@ -13,7 +13,8 @@ from tests.networks import make_card, write_onnx
 
 
 def test_onnx_files_run_in_onnxruntime(tmp_path: Path) -> None:
-    assert isinstance(load_backend(write_onnx(tmp_path / "m.onnx")), OnnxBackend)
+    for name in ("m.onnx", "M.ONNX"):
+        assert isinstance(load_backend(write_onnx(tmp_path / name)), OnnxBackend)
 
 
 def test_the_builtin_model_loads_and_is_small() -> None:

@@ -155,5 +155,5 @@ def test_asked_to_stop_it_finishes_the_strip_if_that_takes_seconds(
     with RasterReader(path) as reader:
         detector = Detector(reader, Bright(), cut, FINDING)
         assert [index for index, _ in detector.strips([0, 1, 2], Silent(), lambda: True)] == [0]
-        monkeypatch.setattr(detect, "_PATIENCE_S", 0.0)
+        monkeypatch.setattr(detect, "PATIENCE_S", 0.0)
         assert list(detector.strips([0, 1, 2], Silent(), lambda: True)) == []

@@ -69,6 +69,7 @@ def test_dims_one_by_one_count_as_those_in_a_row(tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_counted_from_its_header(tmp_path: Path) -> None:
     tensors = {"a": ("F32", [3, 4]), "b": ("BF16", [5]), "scalar": ("F64", []), "seen": ("I64", [9])}
+    tensors |= {"words": ("F32", ["2"]), "number": ("F32", 2), "list": (["F32"], [2])}  # type: ignore[dict-item]
     path = save_tensors(tmp_path / "m.safetensors", tensors)
     assert measure_model(path) == ModelSize(parameters=18, weights_bytes=48 + 10 + 8)
 

@@ -71,14 +71,17 @@ def test_lanes_follow_the_memory_that_is_allowed(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("buildmap.inference.onnx_network.window_bytes", window_bytes)
 
-    def lanes(megabytes: int) -> int:
-        options = BackendOptions(device="cpu", threads=3, lanes=3, max_memory_bytes=megabytes * 10**6)
+    def lanes(megabytes: int, window_px: int | None = None) -> int:
+        options = BackendOptions(
+            device="cpu", threads=3, lanes=3, max_memory_bytes=megabytes * 10**6, window_px=window_px
+        )
         return moved(builtin_model(), options).lanes
 
     assert [lanes(megabytes) for megabytes in (10_000, 599, 399)] == [3, 2, 1]
     with pytest.raises(ResourceError, match="needs 200 MB for one window, 199 MB are left"):
         lanes(199)
-    assert measured == [1536] * 4
+    assert lanes(399, window_px=250) == 1
+    assert measured == [1536] * 4 + [256]
 
 
 def test_cuda_that_fails_to_load_is_an_error_where_it_was_asked_for(

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import shapely
 from numpy.typing import NDArray
-from shapely.geometry import box
+from shapely.affinity import affine_transform
+from shapely.geometry import MultiPolygon, box
 
 from buildmap.errors import Stopped
 from buildmap.inference.options import Prediction, Running
@@ -58,21 +58,48 @@ def test_ground_is_what_is_valid_less_the_gaps(tmp_path: Path) -> None:
         assert seen(work, [gap]) == expected(valid)
 
 
-def test_gaps_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_known_without_reading_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = prepared(tmp_path, np.indices((HEIGHT, WIDTH))[0] < 280)
     cores = [planned.core for planned in work.job.cutting.plan]
+    monkeypatch.setattr(RasterReader, "read", None)
     with work.reader:
-        monkeypatch.setattr(RasterReader, "read", None)
         assert seen(work, cores) == []
+        with monkeypatch.context() as patch:
+            patch.setattr(RasterReader, "has_data", lambda *_: False)
+            assert seen(work, []) == []
+        monkeypatch.setattr(work.reader, "all_valid", True)
+        assert seen(work, []) == expected(np.ones((HEIGHT, WIDTH), np.bool_))
 
 
-def test_ground_ends_at_the_area(tmp_path: Path) -> None:
-    wanted = box(*(ORIGIN @ (64, 224)), *(ORIGIN @ (192, 96)))
-    aoi = write_layer(tmp_path / "aoi.gpkg", [wanted], crs=UTM)
-    work = prepared(tmp_path, np.indices((HEIGHT, WIDTH))[0] < 192, aoi=aoi)
+def test_ground_ends_at_the_areas_comes_as_it_is_done_and_nothing_between_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [box(0, 0, 48, 48), box(208, 240, 256, 300)]  # in pixels, at opposite corners
+    on_map = [affine_transform(one, ORIGIN.to_shapely()) for one in wanted]
+    aoi = write_layer(tmp_path / "aoi.gpkg", on_map, crs=UTM)
+    work = prepared(tmp_path, np.indices((HEIGHT, WIDTH))[0] < 272, aoi=aoi)
+    windows, read = [], RasterReader.read
+
+    def noted(reader: RasterReader, window: Window) -> object:
+        windows.append(window)
+        return read(reader, window)
+
+    monkeypatch.setattr(RasterReader, "read", noted)
+    monkeypatch.setattr("buildmap.vector.tracing.outlines._COLLECT_FROM_CORNERS", 0)
     with work.reader:
-        (ground,) = seen(work, [])
-    assert shapely.from_wkb(ground).equals(box(*(ORIGIN @ (64, 192)), *(ORIGIN @ (192, 96))))
+        batches = list(seen_ground(work.job, work.reader, [], stop=lambda: False))
+    first, second = (ground for ground in batches if len(ground))
+    assert first[0].equals(on_map[0])
+    assert second[0].equals(box(*(ORIGIN @ (208, 272)), *(ORIGIN @ (256, 240))))
+    cores = [planned.core for planned in work.job.cutting.plan]
+    boxes = [
+        box(one.col_off, one.row_off, one.col_off + one.width, one.row_off + one.height) for one in cores
+    ]
+    touched = [
+        core for core, bounds in zip(cores, boxes, strict=True) if bounds.intersects(MultiPolygon(wanted))
+    ]
+    assert windows == touched
+    assert len(touched) < len(cores) / 2
 
 
 def test_it_stops_when_told(tmp_path: Path) -> None:

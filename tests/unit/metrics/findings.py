@@ -40,7 +40,7 @@ def findings(
         cells.objects[:] = objects
     return PairFindings(
         counts=PairCounts(
-            histogram=Histogram.empty(),
+            histogram=Histogram(),
             boundary=None,
             boundary_px=1,
             similarity=None,

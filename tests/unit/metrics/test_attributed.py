@@ -135,6 +135,13 @@ def test_a_building_counts_where_a_point_inside_it_lies(tmp_path: Path) -> None:
     assert counted(aoi=aoi) == []
 
 
+def test_without_a_crs_an_area_of_interest_that_has_one_is_refused(tmp_path: Path) -> None:
+    store = PolygonStore.gather([np.array([house(0)], object)])
+    aoi = write_layer(tmp_path / "aoi.gpkg", [box(X, Y, X + 50, Y + 10)])
+    with pytest.raises(InputError, match=r"aoi\.gpkg is in WGS 84 / UTM zone 33N, what it is laid on has no"):
+        lie_within(store, crs=None, aoi=aoi, bbox=None)
+
+
 def test_an_area_of_interest_without_polygons_is_refused(tmp_path: Path) -> None:
     gpd.GeoDataFrame(geometry=[], crs=UTM).to_file(tmp_path / "aoi.gpkg", geometry_type="Polygon")
     with pytest.raises(InputError, match=r"aoi.gpkg holds no polygons"):

@@ -13,8 +13,8 @@ from buildmap.metrics.average_precision import (
     SIZES_M2,
     SIZES_PX,
     AveragePrecision,
-    Buildings,
     Ranked,
+    RankedSide,
     SizeClass,
     SizeScores,
     average_precision,
@@ -32,7 +32,7 @@ BEYOND = -1.0
 class Side:
     boxes: NDArray[np.int64]
     """(n, 4) left, bottom, width, height."""
-    buildings: Buildings
+    buildings: RankedSide
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Image:
 def side(boxes: NDArray[np.int64], counted: NDArray[np.bool_] | None = None, m2: float = 0.25) -> Side:
     area = boxes[:, 2] * boxes[:, 3] * 1.0
     counted = np.ones(len(boxes), bool) if counted is None else counted
-    return Side(boxes=boxes, buildings=Buildings(counted=counted, area_px=area, area_m2=area * m2))
+    return Side(boxes=boxes, buildings=RankedSide(counted=counted, area_px=area, area_m2=area * m2))
 
 
 def random_image(rng: np.random.Generator, *, truths: int = 40, counted: float = 0.8) -> Image:
@@ -257,7 +257,7 @@ def test_an_unknown_area_is_in_no_class_but_among_all() -> None:
 def test_a_building_on_a_limit_is_in_the_class_above() -> None:
     area_px = np.array([1, 1023, 1024, 9215, 9216, 9217.0])
     area_m2 = np.array([49.9, 50, 199.9, 200, 999.9, 1000])
-    sized = Buildings(counted=np.ones(6, bool), area_px=area_px, area_m2=area_m2)
+    sized = RankedSide(counted=np.ones(6, bool), area_px=area_px, area_m2=area_m2)
     image = Image(predicted=side(boxes(6)), true=Side(boxes=boxes(6), buildings=sized), scores=np.ones(6))
     found = ours([image])
     assert [scores.truths for scores in found.by_size_px] == [2, 2, 2]

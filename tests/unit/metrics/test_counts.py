@@ -20,7 +20,7 @@ from tests.scenes import UTM, blocks_mask, write_layer, write_raster
 
 X, Y = 400_000, 5_000_000
 BARE = PairCounts(
-    histogram=Histogram.empty(),
+    histogram=Histogram(),
     boundary=None,
     boundary_px=2,
     similarity=None,

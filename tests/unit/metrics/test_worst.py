@@ -123,6 +123,17 @@ def test_a_sliver_on_the_border_is_shown_with_the_ground_beside_it(tmp_path: Pat
     assert place.picture.tolist() == draw_place(None, predicted[part] > 0, true[part] > 0).tolist()
 
 
+def test_at_a_threshold_of_0_background_of_the_truth_is_no_building(tmp_path: Path) -> None:
+    _, true = scene(np.random.default_rng(0))
+    everywhere = np.ones(true.shape, np.uint8)
+    zero = Evaluation(measures=frozenset(), cell_m=10, threshold=0)
+    (place,) = find(tmp_path, np.zeros_like(true), true, evaluation=zero, count=1)
+    row, col = (20 * part for part in place.cell)
+    part = (slice(row, row + 20), slice(col, col + 20))
+    assert place.wrong_px == (true[part] == 0).sum()
+    assert place.picture.tolist() == draw_place(None, everywhere[part] > 0, true[part] > 0).tolist()
+
+
 def test_pixels_that_do_not_count_are_not_drawn(tmp_path: Path) -> None:
     predicted, true = np.zeros((2, 20, 20), np.uint8)
     predicted[2:8, 2:8], true[12:18, 2:8] = 1, 1

@@ -197,10 +197,10 @@ def test_evaluation_leaves_the_power_iterations_where_they_are_and_training_does
     assert not all(map(torch.equal, before, vectors()))
 
 
-@pytest.mark.parametrize("network", [Generator(4, width=4, depth=1), Discriminator(4, width=4)])
+@pytest.mark.parametrize("network", [Generator(3, width=4, depth=1), Discriminator(width=4)])
 def test_the_gradient_reaches_every_parameter_and_the_image(network: nn.Module) -> None:
     torch.manual_seed(0)
-    image = torch.rand(2, 4, 16, 16, requires_grad=True)
+    image = torch.rand(2, 3, 16, 16, requires_grad=True)
     network(image).square().mean().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
     assert image.grad is not None

@@ -122,6 +122,11 @@ def test_bands_are_whole_blocks_of_about_so_many_pixels() -> None:
     assert rows_per_band(10**6, 10**6, band_px=2**26) == 512
 
 
+def test_wide_rasters_have_bands_of_half_a_block_where_the_cache_holds_the_other_half() -> None:
+    assert [rows_per_band(width, 10**6) for width in (32_768, 32_769, 65_536, 65_537)] == [512, 256, 256, 512]
+    assert rows_per_band(32_769, 10**6, 4) == 512, "a row of blocks of float32 does not stay in the cache"
+
+
 def test_a_raster_that_is_not_small_has_eight_bands_or_more() -> None:
     assert rows_per_band(8192, 8 * 1024, band_px=2**26) == 1024
     assert rows_per_band(8192, 8 * 1024 - 1, band_px=2**26) == 512

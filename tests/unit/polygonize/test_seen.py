@@ -72,6 +72,15 @@ def test_ground_is_what_is_valid_whatever_the_bands(tmp_path: Path, pixels: NDAr
         assert seen(replace(job, band_rows=rows)) == found
 
 
+def test_ground_comes_as_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stripes = np.repeat(np.array([9, 0, 9, 0], np.uint8), 16)[:, None].repeat(48, axis=1)
+    job = make_job(tmp_path / "in.tif", stripes, band_rows=16, nodata=0)
+    monkeypatch.setattr("buildmap.vector.tracing.outlines._COLLECT_FROM_CORNERS", 0)
+    with open_source(job.source) as reader:
+        batches = seen_ground(job, reader, area=None, progress=Silent(), stop=lambda: False)
+        assert [len(polygons) for polygons in batches] == [0, 1, 0, 1, 0]
+
+
 def test_ground_ends_at_an_area(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     job = make_job(tmp_path / "in.tif", pixels, band_rows=90, nodata=0)
     disc = Point(ORIGIN @ (120, 250)).buffer(50)

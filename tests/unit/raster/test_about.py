@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from scipy.io import netcdf_file
 
 from buildmap.errors import InputError, MissingInput
 from buildmap.raster.about import read_raster_facts
@@ -34,3 +35,11 @@ def test_what_is_no_raster_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.tif").write_text("no raster")
     with pytest.raises(InputError, match=r"text\.tif cannot be read as a raster"):
         read_raster_facts(tmp_path / "text.tif")
+    with netcdf_file(tmp_path / "two.nc", "w") as container:
+        container.createDimension("y", 2)
+        container.createDimension("x", 3)
+        for name in ("height", "roofs"):
+            container.createVariable(name, "f4", ("y", "x"))[:] = 0
+    with pytest.raises(InputError, match=r"two\.nc has no raster bands") as caught:
+        read_raster_facts(tmp_path / "two.nc")
+    assert str(caught.value.hint).endswith("two.nc:height")

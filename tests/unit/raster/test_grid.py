@@ -29,8 +29,10 @@ def test_mercator_pixels_shrink_with_the_cosine_of_latitude() -> None:
 
 
 def test_degree_pixels_are_anisotropic_away_from_the_equator() -> None:
-    across, down = grid(Affine(1e-5, 0, 10, 0, -1e-5, 60), "EPSG:4326").pixel_size_m() or (0, 0)
+    here = grid(Affine(1e-5, 0, 10, 0, -1e-5, 60), "EPSG:4326")
+    across, down = here.pixel_size_m() or (0, 0)
     assert across / down == pytest.approx(0.5, rel=1e-2)
+    assert here.is_placed and here.gsd_m() == pytest.approx(math.sqrt(across * down), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_degree_pixels_are_anisotropic_away_from_the_equator() -> None:
 )
 def test_no_georeference_has_no_size_and_stays_as_it_is(transform: Affine, crs: str | None) -> None:
     here = grid(transform, crs)
-    assert here.pixel_size_m() is None
+    assert here.pixel_size_m() is None and here.gsd_m() is None and not here.is_placed
     assert here.at_gsd(0.1, 0.2) is here
 
 

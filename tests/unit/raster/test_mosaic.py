@@ -76,10 +76,27 @@ def test_all_that_does_not_fit_is_listed_at_once(tmp_path: Path) -> None:
 
 
 def test_only_missing_files_are_missing_input(tmp_path: Path) -> None:
-    with pytest.raises(MissingInput, match=r"gone\.tif does not exist"):
+    with pytest.raises(MissingInput, match=r"gone\.tif does not exist") as caught:
         mosaic(
             (str(write_raster(tmp_path / "a.tif", np.zeros((8, 8), np.uint8))), str(tmp_path / "gone.tif"))
         )
+    assert caught.value.hint is None  # to warp it would not help
+
+
+def test_one_raster_that_does_not_fit_is_told_with_what_mends_it(tmp_path: Path) -> None:
+    first = str(write_raster(tmp_path / "a.tif", np.zeros((8, 8), np.uint8)))
+    other = str(write_raster(tmp_path / "b.tif", np.zeros((8, 8), np.uint8), crs="EPSG:32634"))
+    with pytest.raises(InputError, match=r"b\.tif is 1 x uint8 in EPSG:32634") as caught:
+        mosaic((first, other))
+    assert str(caught.value.hint).startswith("warp it first: gdalwarp")
+    flat = tmp_path / "flat.vrt"
+    flat.write_text(
+        '<VRTDataset rasterXSize="8" rasterYSize="8"><GeoTransform>0, 1, 0, 0, 0, 0</GeoTransform>'
+        f'<VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename>{first}</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(InputError, match=r"flat\.vrt has pixels without area: \(1\.0, 0\.0, 0\.0,"):
+        mosaic((str(flat), first))
 
 
 def test_names_with_signs_of_xml_work(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def test_a_long_raster_is_shown_smaller_with_its_outlines_in_place(tmp_path: Pat
     assert (picture[7, 5] == RED).all()
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
-def test_other_types_are_stretched_to_what_a_screen_shows(tmp_path: Path, dtype: str) -> None:
-    pixels = np.linspace(100, 900, 40 * 60).reshape(1, 40, 60).astype(dtype)
+@pytest.mark.parametrize(("dtype", "low"), [("uint16", 100), ("float32", 100), ("int16", -30_000)])
+def test_other_types_are_stretched_to_what_a_screen_shows(tmp_path: Path, dtype: str, low: int) -> None:
+    pixels = np.linspace(low, 30_000, 40 * 60).reshape(1, 40, 60).astype(dtype)
     picture = drawn(tmp_path, pixels)
     assert (picture[0, 0] == 0).all()
     assert (picture[-1, -1] == 255).all()

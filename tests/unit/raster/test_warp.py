@@ -1,12 +1,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 from pyproj import Transformer
 from rasterio.crs import CRS
+from shapely import box
 
 from buildmap.errors import InputError
 from buildmap.raster.grid import Grid
@@ -94,6 +96,20 @@ def test_nodata_alpha_masks_and_nan_stay_what_they_are(tmp_path: Path) -> None:
         dataset.write_mask(~hole)
     for path in (nodata, nan, alpha, masked):
         np.testing.assert_array_equal(read(path, shifted, rows=60)[1], expected, err_msg=path.name)
+
+
+def test_what_lies_between_the_rasters_of_a_tile_index_is_not_valid(tmp_path: Path) -> None:
+    left, right = (ORIGIN @ Affine.translation(col, 0) for col in (0, 40))
+    paths = [
+        write_raster(tmp_path / name, values(20, 20), transform=place)
+        for name, place in (("a.tif", left), ("b.tif", right))
+    ]
+    outlines = [box(*grid(20, 20, place).bounds) for place in (left, right)]
+    index = tmp_path / "index.gti.gpkg"
+    gpd.GeoDataFrame({"location": list(map(str, paths))}, geometry=outlines, crs=32633).to_file(index)
+    _, valid = read(index, grid(60, 20, ORIGIN @ Affine.translation(0.3, 0)), rows=20)
+    assert np.flatnonzero(valid.all(axis=0)).tolist() == [*range(20), *range(40, 60)]
+    assert not valid[:, 20:40].any()
 
 
 def test_grids_are_the_same_up_to_a_thousandth_of_a_pixel() -> None:

@@ -1,6 +1,7 @@
 """The picture of a search: every number of the table, once, in its place."""
 
 import math
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -132,13 +133,15 @@ def test_a_single_key_is_a_line_and_names_are_points(
     tmp_path: Path, drawn: list[Figure], values: list[str], style: str
 ) -> None:
     rows = table({"key": values, "other": ["only"], "training.seed": ["0", "1"]})
+    rows = (replace(rows[0], stopped=True), rows[1])
     assert draw(rows, "f1", tmp_path / "h.png")
     axes = drawn[0].axes[0]
     assert list(axes.lines[0].get_ydata()) == [row.score for row in rows]
     assert axes.lines[0].get_linestyle() == style
     assert [label.get_text() for label in axes.get_xticklabels()] == values
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("key", "validation F1")
-    assert "mean of 2 seeds" in drawn[0].get_suptitle()
+    assert "mean of 2 seeds" in drawn[0].get_suptitle() and "aslant" in drawn[0].get_suptitle()
+    assert [text.get_fontstyle() for text in axes.texts] == ["italic", "normal"]
 
 
 def test_seeds_alone_are_nothing_to_draw(tmp_path: Path) -> None:

@@ -112,6 +112,14 @@ def exchange(*, fabric: Fabric, progress: Progress) -> dict[str, Any]:
     }
 
 
+def exchange_and_learn(
+    path: Path, runs: dict[str, tuple[str, Preset, dict[str, Any]]], *, fabric: Fabric, progress: Progress
+) -> tuple[dict[str, Any], dict[str, tuple[EpochRecord, ...]]]:
+    """Do both in the same processes, which take long to start."""
+    found = exchange(fabric=fabric, progress=progress)
+    return found, learn_in_turn(path, runs, fabric=fabric, progress=Silent())
+
+
 class Interrupts(Silent):
     """Stops the run after some steps."""
 

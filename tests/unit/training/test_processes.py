@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
@@ -49,24 +49,6 @@ class Hears(Silent):
         self.told.append(text)
 
 
-def test_processes_exchange_and_are_heard(caplog: pytest.LogCaptureFixture) -> None:
-    hears = Hears()
-    with caplog.at_level(logging.WARNING, logger="buildmap"):
-        found = run_on(TWO, tasks.exchange, precision="float32", progress=hears)
-    assert found.pop("process") != os.getpid()
-    assert found.pop("threads") == max(torch.get_num_threads() // 2, 1)
-    assert found == {
-        "chips": [0, 1, 2, 3, 4, 5],
-        "booleans": [True, False, True, True],
-        "gradient": [0, 2, 4],
-        "sum": [3],
-        "agreed": [[1], [1]],
-        "objects": [0, 1],
-    }
-    assert hears.told == [("adding", 7), 2, "done"]
-    assert [record.getMessage() for record in caplog.records] == ["process 0 is here"]
-
-
 def test_one_device_needs_no_process_of_its_own() -> None:
     assert run_on_cpu(ONE, partial(process_number, 3)) == (os.getpid(), 3, 1)
 
@@ -92,12 +74,62 @@ RUNS: dict[str, tuple[str, Preset, dict[str, Any]]] = {
 }
 
 
-def test_two_processes_learn_what_one_learns_and_go_on_where_they_stopped(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    for folder in (one, two):
-        folder.mkdir()
+@dataclass(frozen=True, kw_only=True)
+class Both:
+    """What two processes have done."""
+
+    folder: Path
+    exchanged: dict[str, Any]
+    learned: dict[str, tuple[EpochRecord, ...]]
+    told: list[Any]
+    logged: list[str]
+
+
+class Keeps(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logged: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.logged.append(record.getMessage())
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+    folder, hears, keeps = tmp_path_factory.mktemp("two"), Hears(), Keeps()
+    logger = logging.getLogger("buildmap")
+    logger.addHandler(keeps)
+    try:
+        exchanged, learned = run_on(
+            TWO, partial(tasks.exchange_and_learn, folder, RUNS), precision="float32", progress=hears
+        )
+    finally:
+        logger.removeHandler(keeps)
+    return Both(folder=folder, exchanged=exchanged, learned=learned, told=hears.told, logged=keeps.logged)
+
+
+def test_processes_exchange_and_are_heard(both: Both) -> None:
+    found = dict(both.exchanged)
+    assert found.pop("process") != os.getpid()
+    assert found.pop("threads") == max(torch.get_num_threads() // 2, 1)
+    assert found == {
+        "chips": [0, 1, 2, 3, 4, 5],
+        "booleans": [True, False, True, True],
+        "gradient": [0, 2, 4],
+        "sum": [3],
+        "agreed": [[1], [1]],
+        "objects": [0, 1],
+    }
+    assert both.told == [("adding", 7), 2, "done"]
+    assert both.logged[:1] == ["process 0 is here"]
+    assert "process 1 is here" not in both.logged
+
+
+def test_two_processes_learn_what_one_learns_and_go_on_where_they_stopped(tmp_path: Path, both: Both) -> None:
+    one, two, together = tmp_path, both.folder, both.learned
     alone = run_on_cpu(ONE, partial(tasks.learn_in_turn, one, RUNS))
-    together = run_on_cpu(TWO, partial(tasks.learn_in_turn, two, RUNS))
     for name, (network, _, _) in RUNS.items():
         again = together[f"{name}-stopped"]
         assert [essence(record) for record in again] == [essence(record) for record in together[name]]

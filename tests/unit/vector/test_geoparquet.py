@@ -189,7 +189,7 @@ def test_only_what_touches_a_box_is_read_and_counted(tmp_path: Path, rows: int, 
 
 def test_its_columns_are_named_and_it_has_no_layers(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    houses().to_parquet(path)
+    houses().to_parquet(path, write_covering_bbox=True)
     assert column_names(path) == ("floors", "kind", "use")
     assert layer_names(path) == ()
     with pytest.raises(MissingInput, match="does not exist"):

@@ -42,11 +42,6 @@ def test_measures_are_those_of_shapely() -> None:
     np.testing.assert_array_equal(store.bounds, shapely.bounds(polygons))
 
 
-def test_corners_are_counted_once_on_every_ring() -> None:
-    store = PolygonStore.gather([array(box(0, 0, 1, 1), RING, Polygon([(0, 0), (1, 0), (0, 1)]))])
-    assert store.corners.tolist() == [4, len(RING.exterior.coords) - 1 + 4 + 4, 3]
-
-
 def test_points_lie_inside_their_polygons_also_in_courtyards() -> None:
     polygons = array(RING, Point(40, 40).buffer(9).difference(Point(40, 40).buffer(8.9)), box(5, 5, 6, 6))
     store = PolygonStore.gather([polygons])
@@ -68,7 +63,6 @@ def test_rows_come_in_the_order_asked_for(rows: slice | NDArray[np.int64]) -> No
     assert shapely.to_wkb(chosen.take(slice(None))).tolist() == expected
     np.testing.assert_array_equal(chosen.area, store.area[rows])
     np.testing.assert_array_equal(chosen.bounds, store.bounds[rows])
-    np.testing.assert_array_equal(chosen.corners, store.corners[rows])
 
 
 def test_rows_that_are_not_there_are_refused() -> None:
@@ -88,9 +82,7 @@ def test_nothing_can_be_changed() -> None:
 
 def test_a_layer_may_be_empty() -> None:
     for store in (PolygonStore.gather([]), PolygonStore.gather([array()])):
-        assert (
-            len(store) == len(store.corners) == len(store.take(slice(None))) == len(store.select(slice(None)))
-        )
+        assert len(store) == len(store.take(slice(None))) == len(store.select(slice(None))) == 0
         assert store.bounds.shape == (0, 4)
         assert store.inside.shape == (0, 2)
 

@@ -36,5 +36,10 @@ def test_every_step_is_a_layer_on_the_map_with_what_was_decided(tmp_path: Path) 
         assert layer.rolled_back.tolist()[:3] == steps.rolled_back.tolist()
     angles = layer.directions_deg[1].split()
     assert [float(angle) for angle in angles] == [round(angle, 2) for angle in steps.directions[1]]
+    nothing = StepsWriter(tmp_path / "none.gpkg", crs=CRS.from_user_input(UTM), transform=ORIGIN)
+    nothing.finish()
+    assert set(pyogrio.list_layers(tmp_path / "none.gpkg")[:, 0]) == set(LAYERS)
+    empty = gpd.read_file(tmp_path / "none.gpkg", layer="final")
+    assert (len(empty), [*empty.columns], empty.crs.to_epsg()) == (0, [*layer.columns], 32633)
     left, _, _, top = layer.total_bounds
     assert 400_000 < left < 400_020 and 4_999_980 < top < 5_000_000

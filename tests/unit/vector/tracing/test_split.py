@@ -3,7 +3,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from buildmap.vector.tracing.split import MAX_SPLIT_PX, MIN_SEED_PX, SEED_PROBABILITY, seed_score, split
+from buildmap.vector.outlining import Outlining
+from buildmap.vector.tracing.split import MAX_SPLIT_PX, MIN_SEED_PX, seed_score, split
 from tests.unit.vector.outlines import component_at
 from tests.unit.vector.tracing.test_flood import large_parts
 
@@ -130,4 +131,4 @@ def test_a_picture_that_would_not_fit_in_memory_is_a_mistake_of_the_caller() -> 
 
 
 def test_the_defaults_are_those_measured() -> None:
-    assert (SEED_PROBABILITY, MIN_SEED_PX) == (0.95, 20)
+    assert (Outlining().seed, Outlining().min_seed_px, MIN_SEED_PX) == (0.95, 20, 20)

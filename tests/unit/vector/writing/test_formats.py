@@ -31,6 +31,7 @@ def test_layers_are_told_from_rasters_by_name() -> None:
         ("a.geojsonl", "GeoJSONSeq"),
         ("a.geojsons", "GeoJSONSeq"),
         ("a.parquet", "Parquet"),
+        ("a.geoparquet", "Parquet"),
         ("a.pmtiles", "PMTiles"),
     ],
 )

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from buildmap.models import build_model
-from buildmap.models.counting import count_cost
 from buildmap.preset import Model, find_preset, preset_paths
 from buildmap.training.loop import fresh_network
+from tests.counting import count_cost
 from tests.models.small_encoders import RESNET, register
 
 register()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from buildmap.vector.outlining import Outlining
     from buildmap.vector.valid_area import ValidArea
     from buildmap.vector.writing.writer import Batch
 
@@ -156,14 +157,14 @@ def predict(
                 found = _assemble(folder / output.name, work, arrivals, prediction, seams)
             tallies = [tally_of(journal, step) for step in arrivals.in_order()]
     grid, seconds = work.grid, time.monotonic() - began
-    size, pixels = grid.pixel_size_m(), _pixels(work, [step for step in mine if step not in before])
+    gsd_m, pixels = grid.gsd_m(), _pixels(work, [step for step in mine if step not in before])
     return PredictSummary(
         output=str(output),
         model=work.card.title,
         device=work.device,
         width_px=grid.width,
         height_px=grid.height,
-        gsd_m=None if size is None else round((size[0] * size[1]) ** 0.5, 4),
+        gsd_m=None if gsd_m is None else round(gsd_m, 4),
         strips=len(mine),
         strips_resumed=len(before),
         windows=sum(tally.windows for tally in tallies),
@@ -277,7 +278,7 @@ def _assemble(
                 ground = _valid_area(work)
                 rows = ground.watch(rows)
             return _write_layer(path, work, _drawn(work, rows, prediction), arrivals, prediction, ground)
-        tags = {"BUILDMAP": _provenance(work, prediction).to_json(), **tags_of(work.reader.date)}
+        tags = {"BUILDMAP": _provenance(work, prediction, drawn=False).to_json(), **tags_of(work.reader.date)}
         write_cog(path, work.grid, list(parts), tags=tags, on_join=audit)
     except DamagedPart as error:
         if error.path.stem.isdecimal():  # a strip, not what was made of strips
@@ -305,12 +306,11 @@ def _drawn(work: Work, rows: "Iterator[NDArray[np.uint8]]", prediction: Predicti
     from buildmap.vector.footprint import footprints  # compiled: only for those who want a layer
 
     grid = work.grid
-    threshold = work.card.threshold if prediction.threshold is None else prediction.threshold
     return footprints(
         rows,
         transform=grid.transform,
         crs=grid.crs,
-        settings=replace(prediction.outlining, threshold=threshold),
+        settings=_outlining(work, prediction),
         source_date=work.reader.date,
     )
 
@@ -356,7 +356,7 @@ def _write_layer(
 
     grid = work.grid
     kind = FootprintWriter if work.job.finding is None else ObjectWriter
-    with kind(path, crs=grid.crs, provenance=_provenance(work, prediction)) as writer:
+    with kind(path, crs=grid.crs, provenance=_provenance(work, prediction, drawn=True)) as writer:
         for batch in batches:
             writer.write(batch)
             if ground is not None:
@@ -379,19 +379,37 @@ def _seen(
         return
     from buildmap.inference.seen import seen_ground
 
-    yield from seen_ground(work.job, work.reader, gaps, stop=arrivals.stop)
+    yield from seen_ground(work.job, work.reader, gaps, progress=arrivals.progress, stop=arrivals.stop)
 
 
-def _provenance(work: Work, prediction: Prediction) -> Provenance:
+def _provenance(work: Work, prediction: Prediction, *, drawn: bool) -> Provenance:
+    """Say what decides the result, which strips and processes do not."""
     card, job = work.card, work.job
-    how = f"tta={job.options.tta}" if job.finding is None else str(job.finding)
+    plan = job.cutting.plan
+    how = {
+        "bands": job.source.bands or card.data.bands,
+        "resample": prediction.resample,
+        "cores": f"{plan.core_width_px}x{plan.core_height_px}",
+        "halo_px": plan.halo_px,
+        "precision": job.options.precision,
+        "tta": job.options.tta,
+    }
+    if job.finding is not None:
+        how |= asdict(job.finding) | {"min_area_m2": prediction.outlining.min_area_m2}
+    elif drawn:
+        how |= asdict(_outlining(work, prediction))
     return Provenance(
         verb="predict",
         source=Path(job.source.rasters[0]).name,
         source_fingerprint=work.facts["input"],
         model=f"{card.title} [{card.fingerprint}]",
-        options=f"bands={job.source.bands} resample={prediction.resample} {how}",
+        options=" ".join(f"{name}={value}" for name, value in how.items()),
     )
+
+
+def _outlining(work: Work, prediction: Prediction) -> "Outlining":
+    threshold = work.card.threshold if prediction.threshold is None else prediction.threshold
+    return replace(prediction.outlining, threshold=threshold)
 
 
 def _pixels(work: Work, steps: list[int]) -> int:

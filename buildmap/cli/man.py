@@ -26,8 +26,12 @@ _ESCAPES = {
     "~": r"\(ti",
 }
 _METAVARS = {"<float range>": "NUMBER", "<int range>": "INTEGER", "<path>": "FILE", "<str>": "TEXT"}
-_ONLY_OF = {10: "change", errors.DivergedError.exit_code: "train"}
-"""Exit codes that one command alone ends with."""
+_ONLY_OF = {
+    10: {"change"},
+    errors.DivergedError.exit_code: {"train"},
+    errors.EmptyError.exit_code: {"predict", "vectorize"},
+}
+"""Exit codes that some commands alone end with."""
 _RETRIED = frozenset({errors.ResourceError.exit_code, errors.LockedError.exit_code})
 _CODES = {
     0: "Done.",
@@ -206,7 +210,7 @@ def _codes(name: str | None) -> Iterator[tuple[str, str]]:
             retry = " It may be tried again." if error.exit_code in _RETRIED else ""
             told[error.exit_code] = f"{(error.__doc__ or '').splitlines()[0]}{retry}"
     for code in sorted(told):
-        if name is None or _ONLY_OF.get(code, name) == name:
+        if name is None or name in _ONLY_OF.get(code, {name}):
             yield rf"\fB{code}\fR", _text(told[code])
 
 

@@ -45,6 +45,18 @@ def given(ctx: typer.Context, names: set[str]) -> str:
     return ", ".join(stated)
 
 
+def check_found(footprints: int | None, *, fail_if_empty: bool) -> None:
+    """Refuse a layer without footprints, where the user asked for that; it is written all the same.
+
+    Raises:
+        EmptyError: If it is empty.
+    """
+    from buildmap.errors import EmptyError
+
+    if fail_if_empty and footprints == 0:
+        raise EmptyError("no building was found", hint="the layer is written, and empty")
+
+
 def _log(verbose: bool) -> bool:
     if verbose:
         log_to_stderr()
@@ -52,6 +64,9 @@ def _log(verbose: bool) -> bool:
 
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+FailIfEmpty = Annotated[
+    bool, typer.Option("--fail-if-empty", help="End with 4 if there is no footprint in the layer.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one summary object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log each step on stderr.", callback=_log)]

@@ -12,6 +12,7 @@ from buildmap.cli.options import (
     Bbox,
     Dask,
     Device,
+    FailIfEmpty,
     Hysteresis,
     Json,
     Method,
@@ -29,6 +30,8 @@ from buildmap.cli.options import (
     Wait,
     Workers,
     box,
+    check_found,
+    given,
     number,
     outlining,
     size_bytes,
@@ -136,7 +139,21 @@ DryRun = Annotated[
 ]
 
 
+_OF_FOOTPRINTS = {
+    "hysteresis",
+    "split",
+    "seed",
+    "outline",
+    "method",
+    "simplify_m",
+    "min_area_m2",
+    "min_hole_m2",
+    "fail_if_empty",
+}
+
+
 def predict(
+    ctx: typer.Context,
     raster: RasterName,
     output: Output = None,
     input_list: InputList = None,
@@ -175,6 +192,7 @@ def predict(
     wait: Wait = 0.0,
     json: Json = False,
     quiet: Quiet = False,
+    fail_if_empty: FailIfEmpty = False,
 ) -> None:
     """Predict buildings over a raster.
 
@@ -185,8 +203,11 @@ def predict(
     from buildmap.inference.backend import builtin_model
     from buildmap.inference.devices import BackendOptions
     from buildmap.inference.options import Prediction
+    from buildmap.vector.writing.formats import is_vector
 
     names, target = _names(raster, output, input_list)
+    if not is_vector(target) and (useless := given(ctx, _OF_FOOTPRINTS)):
+        raise typer.BadParameter(f"{useless} would do nothing: {target} holds probability, not footprints")
     memory, vram = size_bytes(max_memory), size_bytes(max_vram)
     prediction = Prediction(
         models=tuple(model) if model else (builtin_model(),),
@@ -215,7 +236,20 @@ def predict(
         valid=valid,
     )
     running = _running(overwrite, restart, wait, workers, dask, shard, finish)
-    _carry_out(names, target, prediction, running, dry_run=dry_run, json=json, quiet=quiet)
+    if dry_run:
+        _forecast(names, target, prediction, running, json=json)
+        return
+    found = _carry_out(names, target, prediction, running, json=json, quiet=quiet)
+    check_found(found, fail_if_empty=fail_if_empty)
+
+
+def _forecast(
+    names: tuple[str, ...], output: Path, prediction: "Prediction", running: "Running", *, json: bool
+) -> None:
+    from buildmap.cli.console import report
+    from buildmap.predict import dry_run
+
+    report(dry_run(names, output, prediction, running), json=json)
 
 
 def _carry_out(
@@ -224,19 +258,15 @@ def _carry_out(
     prediction: "Prediction",
     running: "Running",
     *,
-    dry_run: bool,
     json: bool,
     quiet: bool,
-) -> None:
+) -> int | None:
+    """Report what was done; give the number of footprints, None where there are none to count."""
     from buildmap.cli.console import progress, report
     from buildmap.errors import IncompleteError
     from buildmap.execution.drain import draining
-    from buildmap.predict import dry_run as forecast
     from buildmap.predict import predict as run
 
-    if dry_run:
-        report(forecast(names, output, prediction, running), json=json)
-        return
     with draining() as drain:
         summary = run(
             names,
@@ -252,6 +282,7 @@ def _carry_out(
             f"{len(summary.gaps)} windows could not be read: there is no data there",
             hint="--json lists them; mend the raster and run again with --overwrite",
         )
+    return summary.footprints
 
 
 def _names(raster: str, output: Path | None, input_list: Path | None) -> tuple[tuple[str, ...], Path]:

@@ -8,6 +8,7 @@ import typer
 from buildmap.cli.options import (
     Aoi,
     Dask,
+    FailIfEmpty,
     Format,
     Hysteresis,
     Json,
@@ -25,6 +26,7 @@ from buildmap.cli.options import (
     Valid,
     Wait,
     Workers,
+    check_found,
     date,
     given,
     number,
@@ -141,6 +143,7 @@ def vectorize(
     wait: Wait = 0.0,
     json: Json = False,
     quiet: Quiet = False,
+    fail_if_empty: FailIfEmpty = False,
 ) -> None:
     """Draw footprints around buildings.
 
@@ -177,6 +180,7 @@ def vectorize(
     running = Running(overwrite=overwrite, restart=restart, wait_s=wait, workers=workers, dask=dask)
     summary = _carry_out(source, output, settings, delivery, running, (from_layer, gsd_m), quiet=quiet)
     _tell(summary, output, json=json, quiet=quiet)
+    check_found(summary.footprints, fail_if_empty=fail_if_empty)
 
 
 def _check_together(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from buildmap.errors import Stopped
 from buildmap.execution.prefetch import prefetch
+from buildmap.execution.progress import Progress
 from buildmap.inference.job import Job
 from buildmap.raster.area import Area
 from buildmap.raster.reader import RasterReader
@@ -22,7 +23,12 @@ _AHEAD = 2
 
 
 def seen_ground(
-    job: Job, reader: RasterReader, gaps: Sequence[Window], *, stop: Callable[[], bool]
+    job: Job,
+    reader: RasterReader,
+    gaps: Sequence[Window],
+    *,
+    progress: Progress,
+    stop: Callable[[], bool],
 ) -> Iterator[NDArray[np.object_]]:
     """Read once more what is valid, core by core, and trace the ground of it.
 
@@ -30,6 +36,7 @@ def seen_ground(
         job: What was predicted.
         reader: Its raster, open.
         gaps: Cores that could not be read: they are not tried again.
+        progress: Hears of every row of cores.
         stop: Once it says True, no further core is read.
 
     Yields:
@@ -42,6 +49,7 @@ def seen_ground(
     plan = job.cutting.plan
     ground = ValidArea(plan.width, transform=reader.grid.transform)
     read = partial(_valid, reader, job.area_on(reader.grid), frozenset(gaps))
+    progress.start("valid", plan.rows)
     with closing(prefetch(read, (planned.core for planned in plan), workers=1, ahead=_AHEAD)) as parts:
         row: list[NDArray[np.bool_]] = []
         for part in parts:
@@ -53,6 +61,7 @@ def seen_ground(
             if len(row) == plan.columns:
                 ground.push(np.concatenate(row, axis=1))
                 yield ground.take()
+                progress.advance()
                 row = []
     ground.finish()
     yield ground.take()

@@ -135,7 +135,7 @@ class Arrivals:
             progress: Hears of every window.
             stop: Once it says True, no strip is begun any more.
         """
-        self.journal, self.measured, self.stop = journal, Measured(), stop
+        self.journal, self.measured, self.progress, self.stop = journal, Measured(), progress, stop
         done = journal.done()
         todo = [] if running.only_finish else [step for step in mine if step not in done]
         progress.start("predict", sum(map(work.job.cutting.plan.windows, todo)))

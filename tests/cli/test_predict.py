@@ -53,6 +53,21 @@ def test_a_layer_as_output_holds_the_buildings(scene: Path, tmp_path: Path) -> N
     assert not (tmp_path / "p.tif").exists()
 
 
+def test_a_layer_without_buildings_is_a_failure_when_told(scene: Path, tmp_path: Path) -> None:
+    output, strict = (
+        tmp_path / "p.gpkg",
+        ("--model", tmp_path / "m.onnx", "--overwrite", "--fail-if-empty", "-q"),
+    )
+    assert run(scene, output, *strict)[0] == 0
+    code, out, err = run(scene, output, *strict, "--min-area-m2", 1e6, "--json")
+    assert (code, json.loads(out)["footprints"], len(gpd.read_file(output))) == (4, 0, 0)
+    assert err == "error: no building was found\n hint: the layer is written, and empty\n"
+    code, _, err = run(
+        scene, tmp_path / "p.tif", "--model", tmp_path / "m.onnx", "--fail-if-empty", "--split"
+    )
+    assert code == 2 and "--split, --fail-if-empty would do nothing" in " ".join(err.split())
+
+
 def test_an_existing_output_is_refused_and_replaced_when_told(scene: Path, tmp_path: Path) -> None:
     output = tmp_path / "p.tif"
     output.write_text("old")

@@ -58,6 +58,14 @@ def test_a_mask_becomes_footprints_and_one_json_object(tmp_path: Path, mask: np.
     assert layer.footprint_id.tolist() == list(range(1, len(layer) + 1))
 
 
+def test_a_layer_without_footprints_is_a_failure_when_told(tmp_path: Path, mask: np.ndarray) -> None:
+    empty = write_raster(tmp_path / "empty.tif", np.zeros_like(mask))
+    assert run(empty, tmp_path / "o.gpkg", *RAW, "--fail-if-empty")[0] == 4
+    assert len(gpd.read_file(tmp_path / "o.gpkg")) == 0
+    assert run(empty, tmp_path / "o.gpkg", *RAW, "--overwrite")[0] == 0
+    assert run(write_raster(tmp_path / "m.tif", mask), tmp_path / "p.gpkg", *RAW, "--fail-if-empty")[0] == 0
+
+
 def test_the_summary_without_json_is_lines_for_people(tmp_path: Path, mask: np.ndarray) -> None:
     code, out, _ = run(write_raster(tmp_path / "m.tif", mask), tmp_path / "out.gpkg")
     assert code == 0

@@ -7,6 +7,7 @@ from shapely.affinity import affine_transform
 from shapely.geometry import MultiPolygon, box
 
 from buildmap.errors import Stopped
+from buildmap.execution.progress import Silent
 from buildmap.inference.options import Prediction, Running
 from buildmap.inference.prepare import Work, prepare
 from buildmap.inference.seen import seen_ground
@@ -17,6 +18,18 @@ from tests.scenes import ORIGIN, UTM, write_layer, write_raster
 from tests.unit.inference.instance_models import write_instances
 
 HEIGHT, WIDTH = 300, 260
+
+
+class Counting(Silent):
+    """Counts how far the work got."""
+
+    done = 0
+
+    def start(self, task: str, total: int) -> None:
+        self.task, self.total = task, total
+
+    def advance(self, steps: int = 1) -> None:
+        self.done += steps
 
 
 def prepared(folder: Path, valid: NDArray[np.bool_], **options: object) -> Work:
@@ -30,7 +43,7 @@ def prepared(folder: Path, valid: NDArray[np.bool_], **options: object) -> Work:
 
 
 def seen(work: Work, gaps: list[Window]) -> list[bytes]:
-    batches = seen_ground(work.job, work.reader, gaps, stop=lambda: False)
+    batches = seen_ground(work.job, work.reader, gaps, progress=Silent(), stop=lambda: False)
     return [polygon.wkb for polygon in np.concatenate(list(batches))]
 
 
@@ -78,7 +91,7 @@ def test_ground_ends_at_the_areas_comes_as_it_is_done_and_nothing_between_is_rea
     on_map = [affine_transform(one, ORIGIN.to_shapely()) for one in wanted]
     aoi = write_layer(tmp_path / "aoi.gpkg", on_map, crs=UTM)
     work = prepared(tmp_path, np.indices((HEIGHT, WIDTH))[0] < 272, aoi=aoi)
-    windows, read = [], RasterReader.read
+    windows, read, progress = [], RasterReader.read, Counting()
 
     def noted(reader: RasterReader, window: Window) -> object:
         windows.append(window)
@@ -87,7 +100,8 @@ def test_ground_ends_at_the_areas_comes_as_it_is_done_and_nothing_between_is_rea
     monkeypatch.setattr(RasterReader, "read", noted)
     monkeypatch.setattr("buildmap.vector.tracing.outlines._COLLECT_FROM_CORNERS", 0)
     with work.reader:
-        batches = list(seen_ground(work.job, work.reader, [], stop=lambda: False))
+        batches = list(seen_ground(work.job, work.reader, [], progress=progress, stop=lambda: False))
+    assert (progress.task, progress.total, progress.done) == ("valid", 4, 4)
     first, second = (ground for ground in batches if len(ground))
     assert first[0].equals(on_map[0])
     assert second[0].equals(box(*(ORIGIN @ (208, 272)), *(ORIGIN @ (256, 240))))
@@ -106,4 +120,4 @@ def test_it_stops_when_told(tmp_path: Path) -> None:
     work = prepared(tmp_path, patches())
     asked = iter([False] * 3 + [True])
     with work.reader, pytest.raises(Stopped, match="while valid ground was traced"):
-        list(seen_ground(work.job, work.reader, [], stop=lambda: next(asked)))
+        list(seen_ground(work.job, work.reader, [], progress=Silent(), stop=lambda: next(asked)))

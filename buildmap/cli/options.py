@@ -45,7 +45,7 @@ def given(ctx: typer.Context, names: set[str]) -> str:
     return ", ".join(stated)
 
 
-def check_found(footprints: int | None, *, fail_if_empty: bool) -> None:
+def check_found(footprints: int | None, fail_if_empty: bool) -> None:
     """Refuse a layer without footprints, where the user asked for that; it is written all the same.
 
     Raises:

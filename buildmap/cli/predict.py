@@ -38,6 +38,7 @@ from buildmap.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from buildmap.inference.devices import BackendOptions
     from buildmap.inference.options import Prediction, Running
 
 RasterName = Annotated[
@@ -200,19 +201,13 @@ def predict(
     model's own threshold if --threshold is not given. A model that finds buildings one by one gives only
     footprints, each with its score. An interrupted run goes on with the same command.
     """
-    from buildmap.inference.backend import builtin_model
-    from buildmap.inference.devices import BackendOptions
     from buildmap.inference.options import Prediction
-    from buildmap.vector.writing.formats import is_vector
 
-    names, target = _names(raster, output, input_list)
-    if not is_vector(target) and (useless := given(ctx, _OF_FOOTPRINTS)):
-        raise typer.BadParameter(f"{useless} would do nothing: {target} holds probability, not footprints")
-    memory, vram = size_bytes(max_memory), size_bytes(max_vram)
+    names, target = _names(ctx, raster, output, input_list)
     prediction = Prediction(
-        models=tuple(model) if model else (builtin_model(),),
+        models=_models(model),
         device=device,
-        backend=BackendOptions(precision=precision, tta=tta, max_memory_bytes=memory, max_vram_bytes=vram),
+        backend=_backend(precision, tta, max_memory, max_vram),
         bands=_numbers(bands),
         resample=not no_resample,
         bbox=box(bbox),
@@ -236,15 +231,37 @@ def predict(
         valid=valid,
     )
     running = _running(overwrite, restart, wait, workers, dask, shard, finish)
-    if dry_run:
-        _forecast(names, target, prediction, running, json=json)
-        return
-    found = _carry_out(names, target, prediction, running, json=json, quiet=quiet)
-    check_found(found, fail_if_empty=fail_if_empty)
+    carry_out = _forecast if dry_run else _carry_out
+    check_found(carry_out(names, target, prediction, running, json=json, quiet=quiet), fail_if_empty)
+
+
+def _models(named: list[Path] | None) -> tuple[Path, ...]:
+    from buildmap.inference.backend import builtin_model
+
+    return tuple(named) if named else (builtin_model(),)
+
+
+def _backend(
+    precision: Precision, tta: Tta, max_memory: str | None, max_vram: str | None
+) -> "BackendOptions":
+    from buildmap.inference.devices import BackendOptions
+
+    return BackendOptions(
+        precision=precision,
+        tta=tta,
+        max_memory_bytes=size_bytes(max_memory),
+        max_vram_bytes=size_bytes(max_vram),
+    )
 
 
 def _forecast(
-    names: tuple[str, ...], output: Path, prediction: "Prediction", running: "Running", *, json: bool
+    names: tuple[str, ...],
+    output: Path,
+    prediction: "Prediction",
+    running: "Running",
+    *,
+    json: bool,
+    quiet: bool,  # noqa: ARG001
 ) -> None:
     from buildmap.cli.console import report
     from buildmap.predict import dry_run
@@ -285,8 +302,15 @@ def _carry_out(
     return summary.footprints
 
 
-def _names(raster: str, output: Path | None, input_list: Path | None) -> tuple[tuple[str, ...], Path]:
-    """Sort out what is read and what is written."""
+def _names(
+    ctx: typer.Context, raster: str, output: Path | None, input_list: Path | None
+) -> tuple[tuple[str, ...], Path]:
+    """Sort out what is read and what is written; refuse options that would do nothing with it."""
+    from buildmap.vector.writing.formats import is_vector
+
+    target = output if input_list is None else Path(raster)
+    if target is not None and not is_vector(target) and (useless := given(ctx, _OF_FOOTPRINTS)):
+        raise typer.BadParameter(f"{useless} would do nothing: {target} holds probability, not footprints")
     if input_list is None:
         if output is None:
             raise typer.BadParameter("Missing argument 'OUTPUT'.")

@@ -180,7 +180,7 @@ def vectorize(
     running = Running(overwrite=overwrite, restart=restart, wait_s=wait, workers=workers, dask=dask)
     summary = _carry_out(source, output, settings, delivery, running, (from_layer, gsd_m), quiet=quiet)
     _tell(summary, output, json=json, quiet=quiet)
-    check_found(summary.footprints, fail_if_empty=fail_if_empty)
+    check_found(summary.footprints, fail_if_empty)
 
 
 def _check_together(

@@ -13,6 +13,7 @@ from buildmap.errors import OutputError
 from buildmap.execution.journal import has_records, missing_bytes
 from buildmap.execution.progress import Progress, Silent
 from buildmap.inference.forecast import Forecast, forecast
+from buildmap.inference.job import decisive
 from buildmap.inference.options import Prediction, Running
 from buildmap.inference.prepare import Work, prepare
 from buildmap.inference.strips import Arrivals, journal_in, record_of, tally_of
@@ -383,17 +384,8 @@ def _seen(
 
 
 def _provenance(work: Work, prediction: Prediction, *, drawn: bool) -> Provenance:
-    """Say what decides the result, which strips and processes do not."""
     card, job = work.card, work.job
-    plan = job.cutting.plan
-    how = {
-        "bands": job.source.bands or card.data.bands,
-        "resample": prediction.resample,
-        "cores": f"{plan.core_width_px}x{plan.core_height_px}",
-        "halo_px": plan.halo_px,
-        "precision": job.options.precision,
-        "tta": job.options.tta,
-    }
+    how = decisive(job.cutting, job.options, bands=job.source.bands, resample=prediction.resample)
     if job.finding is not None:
         how |= asdict(job.finding) | {"min_area_m2": prediction.outlining.min_area_m2}
     elif drawn:

@@ -21,7 +21,7 @@ from buildmap.execution.progress import Silent
 from buildmap.inference.backend import Backend, builtin_model, load_backend
 from buildmap.inference.cutting import Cutting
 from buildmap.inference.devices import BackendOptions, Precision, Tta, parse_devices
-from buildmap.inference.job import gap
+from buildmap.inference.job import decisive, gap
 from buildmap.inference.options import Prediction
 from buildmap.inference.prepare import area_in, check_place, cut, reading_threads
 from buildmap.inference.segment import Segmenter
@@ -328,12 +328,13 @@ def _placed(pixels: "Array", array: "DataArray", grid: Grid, attributes: dict[st
 def _provenance(
     array: "DataArray", task: _StripTask, card: ModelCard, prediction: Prediction, token: str
 ) -> Provenance:
+    how = decisive(task.cutting, task.options, bands=task.layout.bands, resample=prediction.resample)
     return Provenance(
         verb="predict",
         source=Path(array.encoding.get("source", task.layout.name)).name,
         source_fingerprint=token[:16],
         model=f"{card.title} [{card.fingerprint}]",
-        options=f"bands={task.layout.bands} resample={prediction.resample} tta={task.options.tta}",
+        options=" ".join(f"{name}={value}" for name, value in how.items()),
     )
 
 

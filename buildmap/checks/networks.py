@@ -27,7 +27,7 @@ class Answer:
     """Mean probability of building over `village`."""
 
 
-ANSWERS = {"lite.onnx": Answer(sha256="0054fbce55ebb179", probability=0.2115)}
+ANSWERS = {"lite.onnx": Answer(sha256="0f6998ac533a2acf", probability=0.1983)}
 """Of every model in the package."""
 
 

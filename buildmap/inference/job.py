@@ -56,6 +56,21 @@ class Job:
         return Area(shapely.get_parts(shapely.from_wkb(self.area)), grid.scaled(self.cutting.scale))
 
 
+def decisive(
+    cutting: Cutting, options: BackendOptions, *, bands: tuple[int, ...] | None, resample: bool
+) -> dict[str, object]:
+    """Name the settings that decide probability, for provenance; strips and processes do not."""
+    plan = cutting.plan
+    return {
+        "bands": bands,
+        "resample": resample,
+        "cores": f"{plan.core_width_px}x{plan.core_height_px}",
+        "halo_px": plan.halo_px,
+        "precision": options.precision,
+        "tta": options.tta,
+    }
+
+
 def plan_facts(job: Job, backend: Backend | InstanceBackend, grid: Grid) -> dict[str, str]:
     """Name everything a strip's bytes depend on: work is gone on with only where all of it is the same.
 

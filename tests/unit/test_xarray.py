@@ -238,7 +238,7 @@ def test_models_and_views_are_averaged_as_predict_does(tmp_path: Path, model: Pa
     models = (model, write_onnx(tmp_path / "n.onnx", make_card(threshold=0.7)))
     with rioxarray.open_rasterio(raster, chunks={"y": 100}) as array:
         made = predict(array, models, tta="flips")
-        assert '"options": "bands=(1, 2, 3) resample=True tta=flips"' in made.attrs["BUILDMAP"]
+        assert 'precision=auto tta=flips"' in made.attrs["BUILDMAP"]
         plain = Prediction().backend
         np.testing.assert_array_equal(made, stored(raster, models, backend=replace(plain, tta="flips")))
 

@@ -203,7 +203,7 @@ def predict(
     """
     from buildmap.inference.options import Prediction
 
-    names, target = _names(ctx, raster, output, input_list)
+    names, target = _inputs(ctx, raster, output, input_list)
     prediction = Prediction(
         models=_models(model),
         device=device,
@@ -302,15 +302,20 @@ def _carry_out(
     return summary.footprints
 
 
-def _names(
+def _inputs(
     ctx: typer.Context, raster: str, output: Path | None, input_list: Path | None
 ) -> tuple[tuple[str, ...], Path]:
     """Sort out what is read and what is written; refuse options that would do nothing with it."""
     from buildmap.vector.writing.formats import is_vector
 
-    target = output if input_list is None else Path(raster)
-    if target is not None and not is_vector(target) and (useless := given(ctx, _OF_FOOTPRINTS)):
+    names, target = _names(raster, output, input_list)
+    if not is_vector(target) and (useless := given(ctx, _OF_FOOTPRINTS)):
         raise typer.BadParameter(f"{useless} would do nothing: {target} holds probability, not footprints")
+    return names, target
+
+
+def _names(raster: str, output: Path | None, input_list: Path | None) -> tuple[tuple[str, ...], Path]:
+    """Give the rasters, and the output."""
     if input_list is None:
         if output is None:
             raise typer.BadParameter("Missing argument 'OUTPUT'.")

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ _SHOWN = 3
 _NOT_WEIGHTS = (
     SafetensorError,
     pickle.UnpicklingError,
+    struct.error,
     RuntimeError,
     EOFError,
     ValueError,

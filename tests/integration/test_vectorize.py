@@ -182,10 +182,11 @@ def test_a_raster_that_has_changed_is_refused(unfinished: Path) -> None:
 
 def test_a_reader_that_leaves_ends_the_run_quietly(folder: Path) -> None:
     with subprocess.Popen(
-        command("p.tif", "-", "-q", "--method", "raw"),  # more than a pipe holds
+        command("p.tif", "-", "-q", "--method", "raw"),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        pipesize=4096,  # less than the layer
     ) as sending:
         assert sending.stdout is not None and sending.stderr is not None
         assert sending.stdout.read(1) == b"f"

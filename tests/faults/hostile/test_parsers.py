@@ -98,6 +98,7 @@ def test_a_checkpoint(tmp_path: Path, content: bytes) -> None:
 
 @few
 @given(content=any_or_damaged(TENSORS))
+@example(content=b"M")
 def test_encoder_weights(tmp_path: Path, content: bytes) -> None:
     for name in ("w.safetensors", "w.pth"):
         (tmp_path / name).write_bytes(content)

@@ -163,7 +163,9 @@ def streamed(stream: BinaryIO, name: str) -> Iterator[Path]:
             yield folder
         try:
             with (folder / name).open("rb") as file:
-                shutil.copyfileobj(file, stream, _STREAMED_BYTES)
+                while rest := memoryview(file.read(_STREAMED_BYTES)):
+                    while rest:  # with PYTHONUNBUFFERED, standard output may take a part only
+                        rest = rest[stream.write(rest) :]
             stream.flush()
         except OSError as error:
             if error.errno not in _DISK_ERRORS:

@@ -228,6 +228,17 @@ def test_a_stream_gets_the_whole_file_and_nothing_stays_behind() -> None:
     assert not folder.exists()
 
 
+def test_a_stream_that_takes_a_part_at_a_time_gets_all() -> None:
+    class Unbuffered(io.BytesIO):
+        def write(self, content: memoryview) -> int:  # type: ignore[override]
+            return super().write(content[:1000])
+
+    stream, content = Unbuffered(), bytes(range(256)) * 9000
+    with streamed(stream, "a.fgb") as folder:
+        (folder / "a.fgb").write_bytes(content)
+    assert stream.getvalue() == content
+
+
 def test_a_stream_gets_nothing_of_a_run_that_fails() -> None:
     stream = io.BytesIO()
 

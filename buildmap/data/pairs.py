@@ -8,23 +8,11 @@ from pathlib import Path
 
 from buildmap.errors import InputError, MissingInput
 from buildmap.preset import Source
+from buildmap.vector.writing.formats import VECTOR_SUFFIXES as LAYER_SUFFIXES
 
 RASTER_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".vrt", ".jp2", ".jpg", ".jpeg", ".img"})
-VECTOR_SUFFIXES = frozenset(
-    {
-        ".fgb",
-        ".geojson",
-        ".geojsonl",
-        ".geojsons",
-        ".geoparquet",
-        ".gml",
-        ".gpkg",
-        ".json",
-        ".kml",
-        ".parquet",
-        ".shp",
-    }
-)
+VECTOR_SUFFIXES = LAYER_SUFFIXES - {".pmtiles", ".sqlite"}
+"""Tiles are buildings in pieces, and a database is no one layer."""
 _COCO_NAMES = ("annotations.json", "labels.json")
 _LAYOUT = (
     "put rasters into images/ and their annotations, under the same names, into labels/, "

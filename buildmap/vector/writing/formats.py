@@ -6,21 +6,24 @@ from pathlib import Path
 from buildmap.errors import OutputError
 from buildmap.schema import did_you_mean
 
-_VECTOR_SUFFIXES = {
-    ".fgb",
-    ".geojson",
-    ".geojsonl",
-    ".geojsons",
-    ".geoparquet",
-    ".gml",
-    ".gpkg",
-    ".json",
-    ".kml",
-    ".parquet",
-    ".pmtiles",
-    ".shp",
-    ".sqlite",
-}
+VECTOR_SUFFIXES = frozenset(
+    {
+        ".fgb",
+        ".geojson",
+        ".geojsonl",
+        ".geojsons",
+        ".geoparquet",
+        ".gml",
+        ".gpkg",
+        ".json",
+        ".kml",
+        ".parquet",
+        ".pmtiles",
+        ".shp",
+        ".sqlite",
+    }
+)
+"""Ends of file names that ask for a layer, of any format that GDAL reads."""
 VALID_LAYER = "valid"
 """Beside footprints: the ground on which the imagery had data."""
 STREAM = Path("-")
@@ -57,7 +60,7 @@ FORMATS = (GPKG, FLATGEOBUF, GEOJSON_SEQ, PARQUET, PMTILES)
 
 def is_vector(path: Path) -> bool:
     """Tell whether a name asks for a layer."""
-    return path.suffix.lower() in _VECTOR_SUFFIXES
+    return path.suffix.lower() in VECTOR_SUFFIXES
 
 
 def format_of(path: Path, name: str | None = None) -> Format:
